@@ -1,0 +1,52 @@
+# Everything a newcomer, a developer or CI does. `make help` lists it.
+JOBS ?= $(shell nproc)
+export CTEST_PARALLEL_LEVEL ?= $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build test test-release test-asan test-tsan test-all lint format clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+deps:
+	@tools/install-deps.sh
+
+build: deps  ## release build without tests; leaves bin/tessera and bin/tessera_bench
+	cmake --preset release -DTESSERA_TESTS=OFF >/dev/null
+	cmake --build --preset release -j $(JOBS)
+
+test: test-release test-asan  ## installs, builds and runs the tests (release, then asan+ubsan)
+
+test-release: deps
+	cmake --preset release -DTESSERA_TESTS=ON >/dev/null
+	cmake --build --preset release -j $(JOBS)
+	ctest --preset release -LE slow
+
+# The sanitised subset leaves out what only measures or drives whole processes.
+test-asan: deps
+	cmake --preset asan -DTESSERA_TESTS=ON -DTESSERA_BENCH=OFF >/dev/null
+	cmake --build --preset asan -j $(JOBS)
+	ctest --preset asan -LE 'slow|process'
+
+test-tsan:
+	tools/install-deps.sh --all
+	cmake --preset tsan -DTESSERA_TESTS=ON -DTESSERA_BENCH=OFF >/dev/null
+	cmake --build --preset tsan -j $(JOBS)
+	ctest --preset tsan -LE 'slow|process'
+
+test-all: test test-tsan lint  ## test, then tsan, clang-tidy and the long runs
+	ctest --preset release -L slow
+
+lint:  ## clang-format (check only) and clang-tidy
+	tools/install-deps.sh --lint
+	git ls-files '*.cc' '*.h' | xargs clang-format-19 --dry-run --Werror
+	cmake --preset release -DTESSERA_TESTS=ON >/dev/null
+	cmake --build --preset release -j $(JOBS)
+	git ls-files '*.cc' | xargs -P $(JOBS) -n 4 clang-tidy-19 -p build/release --quiet
+
+format:  ## rewrites the sources with clang-format
+	tools/install-deps.sh --lint
+	git ls-files '*.cc' '*.h' | xargs clang-format-19 -i
+
+clean:  ## removes what was built
+	rm -rf build bin

@@ -1,0 +1,223 @@
+// A data directory with its collections: the whole engine as one object, what the server, the
+// command line and the benchmarks are built on.
+//
+// Threads: every call from any thread. Searches never wait for writers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/file_system.h"
+#include "base/point_id.h"
+#include "base/schema.h"
+#include "base/types.h"
+#include "base/value.h"
+
+namespace tessera::db {
+
+inline constexpr size_t kPayloadBytesMax = 1 << 20;
+inline constexpr size_t kBatchPointsMax = 100'000;
+inline constexpr uint64_t kMemoryLimitFloor = uint64_t{128} << 20;
+
+// When a write is answered. Both are visible to every later read (read-your-writes).
+enum class Ack {
+  kWal,     // after the log is synced: survives kill -9 and power loss
+  kMemory,  // after it is applied: survives kill -9 at best
+};
+
+// One vector of a point, in the element type of its field: dim * ElementBytes bytes, little-endian.
+struct FieldVector {
+  std::string field;  // "" is the default field
+  std::string bytes;
+};
+
+struct Point {
+  base::PointId id;
+  std::vector<FieldVector> vectors;  // each field of the schema exactly once
+  base::Value payload;               // an object or null
+};
+
+struct StoredPoint {
+  base::PointId id;
+  uint64_t version = 0;  // grows with every write of the point
+  std::vector<FieldVector> vectors;
+  base::Value payload;
+};
+
+// Which parts of a point a read returns.
+struct Projection {
+  bool payload = false;
+  bool vectors = false;
+};
+
+struct SearchParams {
+  std::string field;          // vector field searched; "" is the default field
+  uint32_t limit = 10;        // 1 .. base::kLimitMax
+  bool exact = false;         // scan every row on raw vectors
+  double recall_target = 0;   // 0: the default 0.95; else (0, 1)
+  uint32_t nprobe = 0;        // 0: from recall_target; else lists to visit
+  double oversampling = 0;    // 0: from recall_target; else rerank depth as a factor of limit, >= 1
+  std::optional<float> score_threshold;  // only hits at least this good
+  Projection with;
+  absl::Time deadline = absl::InfiniteFuture();
+  const std::atomic<bool>* cancelled = nullptr;  // polled between stages
+};
+
+// score: larger is better: -distance for l2, the inner product for ip, the cosine for cosine.
+// distance: squared L2 for l2; minus the inner product for ip; minus the cosine for cosine;
+// smaller is better.
+struct Hit {
+  base::PointId id;
+  float score = 0;
+  float distance = 0;
+  uint64_t version = 0;
+  base::Value payload;               // with.payload
+  std::vector<FieldVector> vectors;  // with.vectors
+};
+
+struct SearchStats {
+  double estimated_recall = 0;
+  uint64_t lists_probed = 0;
+  uint64_t codes_scanned = 0;
+  uint64_t survivors = 0;  // rows the first plane let through
+  uint64_t reranked = 0;   // rows compared on raw vectors
+  uint64_t bytes_read = 0; // from disk
+};
+
+struct SearchResult {
+  std::vector<Hit> hits;  // best first, ties to the smaller id
+  SearchStats stats;
+};
+
+struct FieldStats {
+  base::VectorFieldSchema schema;
+  uint64_t lists = 0;
+  uint64_t absorbed_rows = 0;
+  uint64_t fresh_rows = 0;
+  uint64_t memory_bytes = 0;  // heads and list map
+  uint64_t disk_bytes = 0;    // extents
+  uint32_t default_nprobe = 0;
+};
+
+struct CollectionStats {
+  base::CollectionSchema schema;
+  uint64_t points = 0;
+  std::vector<FieldStats> fields;
+};
+
+struct ScrollPage {
+  std::vector<StoredPoint> points;           // ascending ids
+  std::optional<base::PointId> next_offset;  // first id of the next page
+};
+
+// Rows for a bulk load, pulled in batches: fills `*batch` (cleared before) with the next points,
+// leaves it empty at the end. An error aborts the load.
+using PointSource = std::function<absl::Status(std::vector<Point>* batch)>;
+
+struct BulkLoadProgress {
+  std::string_view phase;  // "read", "train", "assign", "write", "publish"
+  uint64_t done = 0;
+  uint64_t total = 0;  // 0: not known
+};
+
+struct BulkLoadOptions {
+  int threads = 0;  // 0: one per core
+  std::function<void(const BulkLoadProgress&)> progress;
+};
+
+class Collection {
+ public:
+  virtual ~Collection() = default;
+
+  virtual const base::CollectionSchema& schema() const = 0;
+
+  // Writes all points or none; later writes of an id replace it whole. Returns the version.
+  //
+  // Errors: kInvalidArgument: wrong dimension, missing or unknown field, NaN or infinity, an id
+  //         twice in the batch, payload not an object or over kPayloadBytesMax, batch over
+  //         kBatchPointsMax; kResourceExhausted: memory or disk.
+  virtual absl::StatusOr<uint64_t> Upsert(std::vector<Point> points, Ack ack) = 0;
+
+  // Deletes what is there and returns how many were.
+  virtual absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, Ack ack) = 0;
+
+  // Merges `payload` (an object) into each point's payload, key by key; a null removes the key.
+  // Errors: kNotFound naming the first absent id; nothing is then applied.
+  virtual absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
+                                              const base::Value& payload, Ack ack) = 0;
+
+  // In the order of `ids`; absent ids are left out.
+  virtual absl::StatusOr<std::vector<StoredPoint>> Get(std::span<const base::PointId> ids,
+                                                       Projection with) = 0;
+
+  // At most `limit` (1 .. kLimitMax) points with id >= offset, ascending.
+  virtual absl::StatusOr<ScrollPage> Scroll(const std::optional<base::PointId>& offset,
+                                            uint32_t limit, Projection with) = 0;
+
+  virtual absl::StatusOr<uint64_t> Count() = 0;
+
+  // `query`: dim finite floats. Errors: kInvalidArgument, kDeadlineExceeded, kCancelled.
+  virtual absl::StatusOr<SearchResult> Search(std::span<const float> query,
+                                              const SearchParams& params) = 0;
+
+  // Loads points in external-memory passes straight into extents: all become visible at the end,
+  // or none. Peak memory stays within the limit whatever the input's size. Other writes to this
+  // collection are refused (kUnavailable) meanwhile; reads go on. Returns the rows loaded.
+  virtual absl::StatusOr<uint64_t> BulkLoad(const PointSource& source,
+                                            const BulkLoadOptions& options) = 0;
+
+  // Absorbs every fresh row into lists now instead of in the background.
+  virtual absl::Status Absorb() = 0;
+
+  virtual absl::StatusOr<CollectionStats> Stats() = 0;
+};
+
+struct DatabaseOptions {
+  uint64_t memory_limit = 0;  // bytes for the whole process; 0: half of the machine's memory
+  int threads = 0;            // background and load threads; 0: one per core
+  bool create_if_missing = true;
+  bool background_absorb = true;
+  base::FileSystem* fs = nullptr;  // null: the machine's own
+};
+
+struct MemoryUsage {
+  uint64_t limit_bytes = 0;
+  uint64_t used_bytes = 0;
+  std::vector<std::pair<std::string, uint64_t>> components;
+};
+
+class Database {
+ public:
+  // Errors: kNotFound (no directory and create_if_missing off); kFailedPrecondition (locked by
+  //         another process); kUnimplemented (written by a newer version); kInvalidArgument
+  //         (memory limit below kMemoryLimitFloor); kDataLoss (damage that recovery must not hide).
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
+                                                        const DatabaseOptions& options);
+  virtual ~Database() = default;
+
+  // Errors: kInvalidArgument, kAlreadyExists.
+  virtual absl::Status CreateCollection(const base::CollectionSchema& schema) = 0;
+  // Errors: kNotFound. Running searches finish on what they see.
+  virtual absl::Status DropCollection(std::string_view name) = 0;
+  virtual std::vector<base::CollectionSchema> ListCollections() = 0;
+  // Errors: kNotFound naming the collection. The pointer stays valid after a drop; its calls then
+  // answer kNotFound.
+  virtual absl::StatusOr<std::shared_ptr<Collection>> GetCollection(std::string_view name) = 0;
+
+  virtual MemoryUsage Memory() const = 0;
+
+  // Stops background work and makes everything durable. Also done by the destructor.
+  virtual absl::Status Close() = 0;
+};
+
+}  // namespace tessera::db
