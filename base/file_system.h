@@ -70,7 +70,8 @@ enum class WriteMode {
 
 // Paths are absolute or relative to the working directory, UTF-8, '/' separated.
 // Errors of every call: kNotFound, kAlreadyExists, kPermissionDenied, kResourceExhausted (no space,
-// too many files), kDataLoss (EIO), kInternal; the message names the call, the path and errno.
+// too many files), kFailedPrecondition (directory not empty), kDataLoss (EIO), kInternal; the
+// message names the call, the path and errno.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;

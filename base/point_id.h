@@ -41,7 +41,8 @@ class PointId {
   // Errors: kDataLoss. Takes all of `key`.
   static absl::StatusOr<PointId> DecodeKey(std::string_view key);
 
-  // Digits only -> number, UUID form -> UUID, anything else -> string.
+  // The decimal form of a number (no leading zero, fits) -> number, UUID form -> UUID, anything
+  // else -> string.
   // Errors: kInvalidArgument when empty or longer than kPointIdStringBytesMax.
   static absl::StatusOr<PointId> Parse(std::string_view text);
 
