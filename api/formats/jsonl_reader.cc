@@ -1,0 +1,45 @@
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/formats/line_reader.h"
+#include "api/formats/payload_formats.h"
+#include "base/status_macros.h"
+
+namespace tessera::api {
+namespace {
+
+class JsonlReader : public PayloadReader {
+ public:
+  explicit JsonlReader(std::unique_ptr<ByteSource> source) : lines_(std::move(source)) {}
+
+  absl::StatusOr<bool> Next(PayloadRow* row) override {
+    TESSERA_ASSIGN_OR_RETURN(const bool more, lines_.Next(&line_));
+    if (!more) return false;
+    row->line = lines_.line_number();
+    row->payload = base::Value();
+    absl::StatusOr<base::Value> value = base::ParseJson(line_);
+    row->status = value.status();
+    if (!value.ok()) return true;
+    if (value->object() == nullptr && !value->is_null()) {
+      row->status = absl::InvalidArgumentError("a payload must be a JSON object or null");
+      return true;
+    }
+    row->payload = *std::move(value);
+    return true;
+  }
+
+  const std::string& name() const override { return lines_.name(); }
+
+ private:
+  LineReader lines_;
+  std::string line_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PayloadReader>> NewJsonlReader(std::unique_ptr<ByteSource> source) {
+  return std::make_unique<JsonlReader>(std::move(source));
+}
+
+}  // namespace tessera::api

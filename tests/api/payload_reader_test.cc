@@ -1,0 +1,139 @@
+#include "api/formats/payload_reader.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "api/formats/line_reader.h"
+#include "api/formats/payload_formats.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/api/files.h"
+
+namespace tessera::api {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// "line: JSON" for a good row, "line! message" for a bad one.
+absl::StatusOr<std::vector<std::string>> ReadRows(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<PayloadReader>> reader = OpenPayloadFile(path, std::nullopt);
+  if (!reader.ok()) return reader.status();
+  std::vector<std::string> rows;
+  PayloadRow row;
+  for (;;) {
+    const absl::StatusOr<bool> more = (*reader)->Next(&row);
+    if (!more.ok()) return more.status();
+    if (!*more) return rows;
+    rows.push_back(row.status.ok()
+                       ? absl::StrCat(row.line, ": ", row.payload.ToJson())
+                       : absl::StrCat(row.line, "! ", std::string(row.status.message())));
+  }
+}
+
+std::vector<std::string> MustReadRows(std::string_view name, std::string_view text) {
+  const InputDir dir;
+  const auto rows = ReadRows(dir.Write(name, text));
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  return rows.ok() ? *rows : std::vector<std::string>();
+}
+
+absl::Status ReadError(std::string_view name, std::string_view text) {
+  const InputDir dir;
+  return ReadRows(dir.Write(name, text)).status();
+}
+
+TEST(CsvReader, HeaderGivesKeysAndCellsTheirTypes) {
+  EXPECT_THAT(MustReadRows("a.csv", "n,x,s,e\n1,0.5,word,\n-2,1e3,two words,\n"),
+              ElementsAre(R"(2: {"e":null,"n":1,"s":"word","x":0.5})",
+                          R"(3: {"e":null,"n":-2,"s":"two words","x":1000.0})"));
+}
+
+TEST(CsvReader, QuotedCellsAreStringsWithCommasQuotesAndLineEnds) {
+  EXPECT_THAT(MustReadRows("a.csv", "a,b\r\n\"1\",\"x,\"\"y\"\"\"\r\n\"\",\"two\nlines\"\r\n3,4"),
+              ElementsAre(R"(2: {"a":"1","b":"x,\"y\""})", R"(3: {"a":"","b":"two\nlines"})",
+                          R"(5: {"a":3,"b":4})"));
+}
+
+TEST(CsvReader, BadRowsCarryTheirLineAndDoNotEndTheFile) {
+  EXPECT_THAT(MustReadRows("a.csv", "a,b\n1\n1,2,3\n\"x\"y,1\n\xff,1\n5,6\n"),
+              ElementsAre(HasSubstr("2! has 1 cells, the header row has 2"), HasSubstr("3! has 3"),
+                          HasSubstr("4! cell 1 goes on"), HasSubstr("5! cell 1 is not UTF-8"),
+                          R"(6: {"a":5,"b":6})"));
+}
+
+TEST(CsvReader, ImpossibleFilesAreInvalidArgument) {
+  for (const std::string_view text :
+       {"", "a,a\n", "a,,b\n", "a,b\n1,\"never closed\n2,3\n4,5\n"}) {
+    const absl::Status status = ReadError("a.csv", text);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("a.csv"));
+  }
+  EXPECT_THAT(std::string(ReadError("a.csv", "a,b\n1,2\n3,\"x\n").message()), HasSubstr("line 3"));
+}
+
+TEST(CsvReader, AByteOrderMarkIsNoPartOfTheFirstKey) {
+  EXPECT_THAT(MustReadRows("a.csv", "\xEF\xBB\xBF" "a\n1\n"), ElementsAre(R"(2: {"a":1})"));
+}
+
+TEST(CsvReader, InfersOnlyWhatKeepsTheText) {
+  const auto json = [](std::string_view cell) { return InferCsvValue(cell).ToJson(); };
+  EXPECT_EQ(json("9223372036854775807"), "9223372036854775807");
+  EXPECT_EQ(json("-9223372036854775808"), "-9223372036854775808");
+  EXPECT_EQ(json("9223372036854775808"), "\"9223372036854775808\"");
+  EXPECT_EQ(json("0"), "0");
+  EXPECT_EQ(json("007"), "\"007\"");
+  EXPECT_EQ(json("0.25"), "0.25");
+  EXPECT_EQ(json(".5"), "0.5");
+  EXPECT_EQ(json("-"), "\"-\"");
+  EXPECT_EQ(json("1e999"), "\"1e999\"");
+  EXPECT_EQ(json("nan"), "\"nan\"");
+  EXPECT_EQ(json("inf"), "\"inf\"");
+  EXPECT_EQ(json("0x10"), "\"0x10\"");
+  EXPECT_EQ(json("1 "), "\"1 \"");
+  EXPECT_EQ(json("true"), "\"true\"");
+}
+
+TEST(JsonlReader, ObjectsAndNullArePayloadsTheRestIsReported) {
+  EXPECT_THAT(
+      MustReadRows("a.jsonl", "{\"b\":[1,2.5,null],\"a\":\"x\"}\nnull\n[1]\n{bad\n\n{}"),
+      ElementsAre(R"(1: {"a":"x","b":[1,2.5,null]})", "2: null",
+                  HasSubstr("3! a payload must be a JSON object"), HasSubstr("4! "),
+                  HasSubstr("5! "), "6: {}"));
+}
+
+TEST(JsonlReader, GzipIsToldByItsMagicNotByTheName) {
+  EXPECT_THAT(MustReadRows("a.jsonl", Gzip("{\"a\":1}\n{\"a\":2}\n")),
+              ElementsAre(R"(1: {"a":1})", R"(2: {"a":2})"));
+  const std::string packed = Gzip("{\"a\":1}\n");
+  for (size_t size = 2; size < packed.size(); ++size) {
+    EXPECT_EQ(ReadError("a.jsonl.gz", packed.substr(0, size)).code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(LineReader, ALineOverTheLimitIsInvalidArgumentNamingIt) {
+  const absl::Status status =
+      ReadError("a.jsonl", "{}\n\"" + std::string(kLineBytesMax, 'x') + "\"\n");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("line 2"));
+}
+
+TEST(LineReader, FindsLinesAcrossReadSteps) {
+  std::string text;
+  for (int i = 0; i < 40'000; ++i) absl::StrAppend(&text, "{\"i\":", i, "}\n");
+  const std::vector<std::string> rows = MustReadRows("a.jsonl", text);
+  ASSERT_EQ(rows.size(), 40'000U);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    ASSERT_EQ(rows[i], absl::StrCat(i + 1, ": {\"i\":", i, "}"));
+  }
+}
+
+TEST(PayloadReader, NamesTellTheFormat) {
+  EXPECT_EQ(*DetectPayloadFormat("payload.csv.gz"), PayloadFormat::kCsv);
+  EXPECT_EQ(*DetectPayloadFormat("payload.jsonl"), PayloadFormat::kJsonl);
+  EXPECT_FALSE(DetectPayloadFormat("payload.tsv").ok());
+}
+
+}  // namespace
+}  // namespace tessera::api
