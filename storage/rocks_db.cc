@@ -1,0 +1,153 @@
+#include "storage/rocks_db.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/db.h"
+#include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/write_buffer_manager.h"
+#include "storage/rocks_file_system.h"
+#include "storage/rocks_status.h"
+
+namespace tessera::storage {
+namespace {
+
+constexpr std::array<std::string_view, kTableCount> kTableNames = {
+    "catalog", "points", "ids", "fresh", "locations", "manifest"};
+constexpr int kOpenFilesMax = 512;
+
+// RocksDB's running commentary; what goes wrong is in the statuses.
+class SilentLogger : public rocksdb::Logger {
+ public:
+  SilentLogger() : rocksdb::Logger(rocksdb::InfoLogLevel::FATAL_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+std::shared_ptr<rocksdb::TableFactory> NewTableFactory(std::shared_ptr<rocksdb::Cache> cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = std::move(cache);
+  table.block_size = size_t{8} << 10;
+  table.format_version = 5;
+  table.checksum = rocksdb::kCRC32c;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  // Everything that grows with the data is in the cache, in pieces that can be evicted.
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.metadata_block_size = size_t{8} << 10;
+  return std::shared_ptr<rocksdb::TableFactory>(rocksdb::NewBlockBasedTableFactory(table));
+}
+
+void SetLimits(const RowStoreOptions& options, rocksdb::Options* settings) {
+  settings->max_open_files = kOpenFilesMax;
+  settings->max_background_jobs = 2;
+  settings->max_subcompactions = 1;
+  settings->max_file_opening_threads = 1;
+  settings->db_write_buffer_size = 0;  // the manager has the limit
+  settings->write_buffer_size = std::max<uint64_t>(options.write_buffer_bytes / 4, 1 << 19);
+  settings->max_write_buffer_number = 4;
+  settings->target_file_size_base = uint64_t{32} << 20;
+  settings->max_bytes_for_level_base = uint64_t{128} << 20;
+  settings->level_compaction_dynamic_level_bytes = true;
+  // Bounds what an open has to replay, also when one table is written rarely.
+  settings->max_total_wal_size = 4 * options.write_buffer_bytes;
+  settings->max_manifest_file_size = uint64_t{16} << 20;
+}
+
+}  // namespace
+
+RocksDb::RocksDb(base::FileSystem& file_system, std::string directory)
+    : fs(file_system), dir(std::move(directory)) {}
+
+RocksDb::~RocksDb() {
+  if (db == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : tables) {
+    if (handle != nullptr) static_cast<void>(db->DestroyColumnFamilyHandle(handle));
+  }
+  if (unused != nullptr) static_cast<void>(db->DestroyColumnFamilyHandle(unused));
+  static_cast<void>(db->Close());
+}
+
+rocksdb::Options RocksDb::TableFileOptions(Table which) const {
+  rocksdb::Options result = *settings;
+  // Fresh rows are raw vectors, which do not compress.
+  result.compression = which == Table::kFresh ? rocksdb::kNoCompression : rocksdb::kLZ4Compression;
+  return result;
+}
+
+absl::Status RocksDb::Open(const RowStoreOptions& options) {
+  TESSERA_RETURN_IF_ERROR(fs.CreateDirectory(dir));
+  TESSERA_ASSIGN_OR_RETURN(lock, fs.Lock(base::JoinPath(dir, "LOCK")));
+  TESSERA_RETURN_IF_ERROR(base::RemoveTree(fs, BulkDirectory(*this)));
+  rocks_fs = NewRocksFileSystem(fs, wals);
+  env = rocksdb::NewCompositeEnv(rocks_fs);
+  rocksdb::LRUCacheOptions cache_options;
+  cache_options.capacity = options.block_cache_bytes + options.write_buffer_bytes;
+  cache_options.strict_capacity_limit = true;
+  // The limit is per shard: few of them, so that one is not full while the others are empty.
+  cache_options.num_shard_bits = cache_options.capacity >= (uint64_t{64} << 20) ? 2 : 0;
+  cache = rocksdb::NewLRUCache(cache_options);
+  // Flushing begins at half of the limit; at the limit writers wait for it, see ReserveWriteBuffer.
+  write_buffer_bytes_max = options.write_buffer_bytes;
+  write_buffers =
+      std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes / 2, cache);
+
+  settings = std::make_unique<rocksdb::Options>();
+  settings->env = env.get();
+  settings->create_if_missing = true;
+  settings->create_missing_column_families = true;
+  settings->paranoid_checks = true;
+  settings->info_log = std::make_shared<SilentLogger>();
+  settings->stats_dump_period_sec = 0;
+  settings->stats_persist_period_sec = 0;
+  settings->skip_stats_update_on_db_open = true;
+  settings->write_buffer_manager = write_buffers;
+  settings->table_factory = NewTableFactory(cache);
+  settings->wal_recovery_mode = rocksdb::WALRecoveryMode::kAbsoluteConsistency;
+  settings->track_and_verify_wals_in_manifest = true;
+  SetLimits(options, settings.get());
+
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  families.emplace_back(rocksdb::kDefaultColumnFamilyName, *settings);
+  for (size_t i = 0; i < kTableCount; ++i) {
+    families.emplace_back(std::string(kTableNames[i]), TableFileOptions(static_cast<Table>(i)));
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  TESSERA_RETURN_IF_ERROR(
+      FromRocks(rocksdb::DB::Open(*settings, dir, families, &handles, &opened),
+                absl::StrCat("opening the row store in ", dir)));
+  db.reset(opened);
+  unused = handles[0];
+  std::copy(handles.begin() + 1, handles.end(), tables.begin());
+  return absl::OkStatus();
+}
+
+absl::Status RocksDb::Flush() {
+  const std::vector<rocksdb::ColumnFamilyHandle*> all(tables.begin(), tables.end());
+  return FromRocks(db->Flush(rocksdb::FlushOptions(), all), "flushing the row store");
+}
+
+// RocksDB's own stall on a full write buffer manager waits for a flush that has failed for ever.
+absl::Status RocksDb::ReserveWriteBuffer() {
+  if (write_buffers->memory_usage() < write_buffer_bytes_max) return absl::OkStatus();
+  const base::MutexLock flushing(&flush_mu);
+  if (write_buffers->memory_usage() < write_buffer_bytes_max) return absl::OkStatus();
+  return Flush();
+}
+
+std::string BulkDirectory(const RocksDb& db) { return base::JoinPath(db.dir, "bulk"); }
+
+}  // namespace tessera::storage

@@ -1,0 +1,157 @@
+// The truth of everything but vectors in lists: sorted tables of (key, value) byte strings with
+// atomic writes across tables, snapshots, and bulk loading. Keys sort as bytes.
+//
+// Damage: bytes that were made durable and have changed since are kDataLoss, at Open when they are
+// in a log and at the read when they are in a table. What was never made durable may be lost in a
+// power cut, but only as a whole suffix of the writes.
+//
+// Threads: every call from any thread at once; a RowIterator, WriteSet and BulkWriter belong to
+// one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/file_system.h"
+
+namespace tessera::storage {
+
+class BulkWriter;
+struct RocksDb;
+
+// On disk by name and number: never renumber.
+enum class Table : uint8_t {
+  kCatalog = 0,
+  kPoints = 1,
+  kIds = 2,
+  kFresh = 3,
+  kLocations = 4,
+  kManifest = 5,
+};
+inline constexpr size_t kTableCount = 6;
+
+// Smaller settings make RocksDB fail under ordinary load.
+inline constexpr uint64_t kBlockCacheBytesMin = uint64_t{2} << 20;
+inline constexpr uint64_t kWriteBufferBytesMin = uint64_t{1} << 20;
+inline constexpr size_t kKeyBytesMax = size_t{64} << 10;
+
+// Changes that are applied together or not at all.
+class WriteSet {
+ public:
+  void Put(Table table, std::string_view key, std::string_view value);
+  void Delete(Table table, std::string_view key);
+  // Every key in [begin, end).
+  void DeleteRange(Table table, std::string_view begin, std::string_view end);
+
+  size_t bytes() const { return operations_.size(); }
+  bool empty() const { return operations_.empty(); }
+  void Clear() { operations_.clear(); }
+
+ private:
+  friend class RowStore;
+  std::string operations_;  // per change: kind, table, key, value or end, with varint lengths
+};
+
+enum class Durability {
+  kSynced,    // survives a power cut; concurrent writers share one fdatasync
+  kBuffered,  // survives kill -9; a later synced write makes it durable too
+};
+
+struct RowStoreOptions {
+  // Blocks, table indexes and filters, and the accounting of the write buffers, which are charged
+  // here as well. A read that finds the cache full of what others hold is kResourceExhausted.
+  uint64_t block_cache_bytes = uint64_t{32} << 20;
+  // Rows in memory that are not yet in a table file, all tables together.
+  uint64_t write_buffer_bytes = uint64_t{16} << 20;
+};
+
+// What reads see while it lives, whatever is written since. Keeps the store's files alive.
+class RowSnapshot {
+ public:
+  RowSnapshot(std::shared_ptr<RocksDb> db, const void* handle);
+  ~RowSnapshot();
+  RowSnapshot(const RowSnapshot&) = delete;
+  RowSnapshot& operator=(const RowSnapshot&) = delete;
+
+ private:
+  friend class RowStore;
+  const std::shared_ptr<RocksDb> db_;
+  const void* const handle_;
+};
+
+// The rows whose key begins with a prefix, in key order; starts at the first one.
+class RowIterator {
+ public:
+  virtual ~RowIterator() = default;
+  // False at the end and after an error: see status().
+  virtual bool Valid() const = 0;
+  // To the first key >= `key` that has the prefix.
+  virtual void Seek(std::string_view key) = 0;
+  // Pre: Valid().
+  virtual void Next() = 0;
+  // Pre: Valid(). Views until the next move.
+  virtual std::string_view key() const = 0;
+  virtual std::string_view value() const = 0;
+  virtual absl::Status status() const = 0;
+};
+
+class RowStore {
+ public:
+  // Opens or creates the store in `dir`, whose parent exists. `fs` must outlive the store and its
+  // snapshots and iterators.
+  //
+  // Errors: kInvalidArgument for options out of range; kDataLoss if something that was durable is
+  //         damaged; kUnimplemented for a store with tables this version does not know;
+  //         kFailedPrecondition if it is open already; kResourceExhausted for no space.
+  // Cost:   replays at most a few write buffers of logs.
+  static absl::StatusOr<std::unique_ptr<RowStore>> Open(base::FileSystem& fs,
+                                                        const std::string& dir,
+                                                        const RowStoreOptions& options);
+  ~RowStore();
+  RowStore(const RowStore&) = delete;
+  RowStore& operator=(const RowStore&) = delete;
+
+  // Applies `changes` atomically; every later read sees them.
+  //
+  // Errors: kInvalidArgument for a key longer than kKeyBytesMax; kResourceExhausted for no space;
+  //         kInternal or kDataLoss for other I/O errors. After an error of the file system nothing
+  //         is visible now, but the changes may be found, whole, when the store is opened again.
+  //         Later writes fail as well until the cause is gone; the store tries by itself, but some
+  //         failures need it to be opened again. Reads go on.
+  absl::Status Write(const WriteSet& changes, Durability durability);
+
+  // `snapshot` null: the latest. nullopt when there is no such key.
+  absl::StatusOr<std::optional<std::string>> Get(Table table, std::string_view key,
+                                                 const RowSnapshot* snapshot = nullptr) const;
+  // In the order of `keys`; all of one state.
+  absl::StatusOr<std::vector<std::optional<std::string>>> MultiGet(
+      Table table, std::span<const std::string> keys, const RowSnapshot* snapshot = nullptr) const;
+  // May outlive `snapshot`.
+  std::unique_ptr<RowIterator> NewIterator(Table table, std::string_view prefix,
+                                           const RowSnapshot* snapshot = nullptr) const;
+  std::shared_ptr<const RowSnapshot> Snapshot() const;
+
+  absl::StatusOr<std::unique_ptr<BulkWriter>> NewBulkWriter();
+
+  // Makes every write so far durable.
+  absl::Status SyncLog();
+  // Moves the write buffers into table files, so that opening has nothing to replay.
+  absl::Status Flush();
+
+  // Write buffers, block cache and what RocksDB holds besides.
+  uint64_t memory_bytes() const;
+
+ private:
+  explicit RowStore(std::shared_ptr<RocksDb> db);
+
+  const std::shared_ptr<RocksDb> db_;
+};
+
+}  // namespace tessera::storage

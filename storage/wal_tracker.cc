@@ -1,0 +1,45 @@
+#include "storage/wal_tracker.h"
+
+#include <algorithm>
+
+namespace tessera::storage {
+
+void WalTracker::Created(uint64_t log) {
+  const base::MutexLock lock(&mu_);
+  logs_[log] = Extent{};
+}
+
+void WalTracker::Grew(uint64_t log, uint64_t bytes) {
+  const base::MutexLock lock(&mu_);
+  logs_[log].bytes = bytes;
+}
+
+void WalTracker::Synced(uint64_t log, uint64_t bytes) {
+  const base::MutexLock lock(&mu_);
+  Extent& extent = logs_[log];
+  extent.synced_bytes = std::max(extent.synced_bytes, bytes);
+  Update();
+}
+
+void WalTracker::Removed(uint64_t log) {
+  const base::MutexLock lock(&mu_);
+  logs_.erase(log);
+  Update();
+}
+
+WalPosition WalTracker::durable() const {
+  const base::MutexLock lock(&mu_);
+  return durable_;
+}
+
+// The durable prefix ends in the first log that is not durable as a whole.
+void WalTracker::Update() {
+  WalPosition reached;
+  for (const auto& [log, extent] : logs_) {
+    reached = {log, extent.synced_bytes};
+    if (extent.synced_bytes < extent.bytes) break;
+  }
+  durable_ = std::max(durable_, reached);
+}
+
+}  // namespace tessera::storage
