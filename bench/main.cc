@@ -1,0 +1,146 @@
+// tessera_bench: measures Tessera and its peers, and draws what was measured.
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+#include "base/memory_budget.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "bench/ann.h"
+#include "bench/engines.h"
+
+namespace tessera::bench {
+namespace {
+
+// The texts of the command line that need parsing of our own.
+struct AnnFlags {
+  AnnOptions options;
+  std::string set;
+  std::string name;
+  std::string metric = "l2";
+  std::string memory_limit;
+  std::vector<std::string> points;
+  std::string output;
+};
+
+// The commit of the working directory, "" outside a repository.
+std::string CurrentCommit() {
+  FILE* pipe = popen("git describe --always --dirty --abbrev=12 2>/dev/null", "r");
+  if (pipe == nullptr) return "";
+  char text[64] = {};
+  const size_t got = fread(text, 1, sizeof(text) - 1, pipe);
+  pclose(pipe);
+  std::string commit(text, got);
+  while (!commit.empty() && commit.back() == '\n') commit.pop_back();
+  return commit;
+}
+
+absl::Status ResolveFlags(AnnFlags* flags) {
+  AnnOptions& options = flags->options;
+  TESSERA_ASSIGN_OR_RETURN(options.metric, base::ParseMetric(flags->metric));
+  if (!flags->set.empty()) TESSERA_RETURN_IF_ERROR(FindSet(flags->set, &options));
+  if (!flags->name.empty()) options.dataset = flags->name;
+  if (options.dataset.empty()) options.dataset = options.base_path;
+  if (options.base_path.empty() || options.query_path.empty()) {
+    return absl::InvalidArgumentError("name a set with --set DIR, or --base and --queries");
+  }
+  if (!flags->memory_limit.empty()) {
+    TESSERA_ASSIGN_OR_RETURN(options.memory_limit, base::ParseByteSize(flags->memory_limit));
+  }
+  if (options.engines.empty()) options.engines = EngineNames();
+  for (const std::string& text : flags->points) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<SearchPoint> points, ParsePoints(parts.second));
+    std::vector<SearchPoint>& all = options.points[parts.first];
+    all.insert(all.end(), points.begin(), points.end());
+  }
+  if (options.commit.empty()) options.commit = CurrentCommit();
+  return absl::OkStatus();
+}
+
+absl::Status Ann(AnnFlags flags) {
+  TESSERA_RETURN_IF_ERROR(ResolveFlags(&flags));
+  std::ofstream file;
+  if (!flags.output.empty()) {
+    file.open(flags.output, std::ios::app);
+    if (!file) return absl::NotFoundError(absl::StrCat("cannot write ", flags.output));
+  }
+  std::ostream& out = flags.output.empty() ? std::cout : file;
+  TESSERA_RETURN_IF_ERROR(RunAnn(
+      flags.options, [&out](const Result& result) { out << ToJsonLine(result) << std::endl; },
+      [](const std::string& line) { std::cerr << line << std::endl; }));
+  if (!out) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", flags.output));
+  return absl::OkStatus();
+}
+
+void AddAnn(CLI::App& app, AnnFlags* flags) {
+  CLI::App* ann = app.add_subcommand("ann", "recall and throughput of engines on one data set");
+  AnnOptions& options = flags->options;
+  ann->add_option("--set", flags->set, "directory with base.*, query.* and gt100_<metric>.bin");
+  ann->add_option("--base", options.base_path, "rows (fbin, f16bin, u8bin, i8bin, fvecs, idx)");
+  ann->add_option("--queries", options.query_path, "queries, same layouts");
+  ann->add_option("--truth", options.truth_path, "exact neighbours; computed when missing");
+  ann->add_option("--name", flags->name, "name of the set in the results");
+  ann->add_option("--metric", flags->metric, "cosine, l2 or ip")->capture_default_str();
+  ann->add_option("--rows", options.rows_max, "use the first rows only (truth is computed)");
+  ann->add_option("--query-count", options.query_max, "use the first queries only");
+  ann->add_option("--limit,-k", options.k, "neighbours wanted")
+      ->check(CLI::Range(1, 10000))
+      ->capture_default_str();
+  ann->add_option("--engines", options.engines,
+                  absl::StrCat("of ", absl::StrJoin(EngineNames(), ", "), "; all when missing"))
+      ->delimiter(',');
+  ann->add_option("--point", flags->points,
+                  "points to measure instead of an engine's own sweep: hnswlib:ef=16,32 or "
+                  "faiss-ivfpqfs:nprobe=8,16;k_factor=4 or tessera:defaults; may be repeated");
+  ann->add_option("--memory-limit", flags->memory_limit, "for tessera: 768MiB");
+  ann->add_option("--build-threads", options.build_threads)
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  ann->add_option("--threads", options.threads, "thread counts to time")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 2))
+      ->capture_default_str();
+  ann->add_option("--passes", options.passes, "timed passes; medians are reported")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  ann->add_option("--pass-seconds", options.pass_seconds, "least duration of a pass")
+      ->capture_default_str();
+  ann->add_flag("--cold", options.cold, "also the first pass after a cold start");
+  ann->add_option("--work", options.work_dir, "directory for data directories, removed at the end");
+  ann->add_option("--cache", options.cache_dir, "directory where computed truths are kept");
+  ann->add_option("--commit", options.commit, "commit in the results; asked of git when missing");
+  ann->add_option("--output,-o", flags->output, "file to append JSON lines to; stdout if missing");
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Measures Tessera and its peers, and draws what was measured."};
+  app.require_subcommand(1);
+  AnnFlags ann;
+  AddAnn(app, &ann);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = Ann(ann);
+  if (status.ok()) return 0;
+  std::cerr << "tessera_bench: " << status << std::endl;
+  return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
+}
+
+}  // namespace
+}  // namespace tessera::bench
+
+int main(int argc, char** argv) {
+  return tessera::bench::Main(argc, argv);
+}
