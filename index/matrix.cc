@@ -99,23 +99,26 @@ absl::Status SymmetricEigen(size_t dim, std::vector<float>* matrix, std::vector<
   return absl::OkStatus();
 }
 
-absl::Status Orthonormalise(size_t dim, std::vector<float>* matrix) {
+absl::Status Orthonormalise(size_t count, size_t dim, std::vector<float>* rows) {
   UseOneBlasThread();
-  if (dim == 0) return absl::OkStatus();
-  const int n = Int(dim);
+  TESSERA_CHECK(count <= dim && rows->size() == count * dim);
+  if (count == 0) return absl::OkStatus();
+  // Our rows are the columns of LAPACK's [dim x count] matrix.
+  const int n = Int(count);
+  const int length = Int(dim);
   int info = 0;
-  std::vector<float> tau(dim);
-  std::vector<float> work(dim * 64);
+  std::vector<float> tau(count);
+  std::vector<float> work(count * 64);
   const int lwork = Int(work.size());
-  sgeqrf_(&n, &n, matrix->data(), &n, tau.data(), work.data(), &lwork, &info);
+  sgeqrf_(&length, &n, rows->data(), &length, tau.data(), work.data(), &lwork, &info);
   TESSERA_RETURN_IF_ERROR(LapackStatus("sgeqrf", info));
-  std::vector<float> signs(dim);
-  for (size_t i = 0; i < dim; ++i) signs[i] = (*matrix)[i * dim + i] < 0 ? -1.0F : 1.0F;
-  sorgqr_(&n, &n, &n, matrix->data(), &n, tau.data(), work.data(), &lwork, &info);
+  std::vector<float> signs(count);
+  for (size_t i = 0; i < count; ++i) signs[i] = (*rows)[i * dim + i] < 0 ? -1.0F : 1.0F;
+  sorgqr_(&length, &n, &n, rows->data(), &length, tau.data(), work.data(), &lwork, &info);
   TESSERA_RETURN_IF_ERROR(LapackStatus("sorgqr", info));
   // Q is only uniformly distributed when the diagonal of R is positive (Mezzadri 2007).
-  for (size_t i = 0; i < dim; ++i) {
-    for (size_t j = 0; j < dim; ++j) (*matrix)[i * dim + j] *= signs[i];
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t j = 0; j < dim; ++j) (*rows)[i * dim + j] *= signs[i];
   }
   return absl::OkStatus();
 }

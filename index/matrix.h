@@ -32,11 +32,13 @@ void AccumulateGram(const float* rows, size_t n, size_t dim, float* out);
 // Cost:   O(dim^3), about 0.3 s at dim 768.
 absl::Status SymmetricEigen(size_t dim, std::vector<float>* matrix, std::vector<float>* values);
 
-// Replaces the rows of the square `matrix` [dim x dim] by an orthonormal set (Householder QR). Of a
-// Gaussian random matrix this is a uniformly random rotation once the signs are fixed, which is
-// done here.
+// Replaces `count` rows by an orthonormal set that spans the same space (Householder QR); rows that
+// depend on earlier ones become arbitrary further directions. Of a square Gaussian random matrix it
+// makes a uniformly random rotation (the signs of R's diagonal are fixed to be positive).
 //
+// Shapes: rows [count x dim], count <= dim.
 // Errors: kInternal as above.
-absl::Status Orthonormalise(size_t dim, std::vector<float>* matrix);
+// Cost:   O(count^2 * dim).
+absl::Status Orthonormalise(size_t count, size_t dim, std::vector<float>* rows);
 
 }  // namespace tessera::index
