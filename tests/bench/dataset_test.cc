@@ -1,12 +1,15 @@
 #include "bench/dataset.h"
 
+#include <filesystem>
+
 #include <zlib.h>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "tests/bench/scratch_dir.h"
 #include "tests/bench/vector_data.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::bench {
 namespace {
@@ -30,7 +33,7 @@ std::string Header(uint32_t rows, uint32_t dim) {
 }
 
 TEST(VectorFile, ReadsEveryBinaryElementType) {
-  ScratchDir dir;
+  TempDir dir;
   WriteFile(dir.File("a.fbin"), FbinBytes(2, 2, {1.5F, -2, 3, 4}));
   EXPECT_THAT(AllFloats(dir.File("a.fbin")), ElementsAre(1.5F, -2, 3, 4));
   WriteFile(dir.File("a.u8bin"), Header(2, 1) + std::string("\x00\xff", 2));
@@ -42,7 +45,7 @@ TEST(VectorFile, ReadsEveryBinaryElementType) {
 }
 
 TEST(VectorFile, ReadsVecsAndRejectsARowOfAnotherDimension) {
-  ScratchDir dir;
+  TempDir dir;
   std::string bytes;
   for (const float value : {1.0F, 2.0F}) {
     AppendU32(&bytes, 2);
@@ -53,12 +56,12 @@ TEST(VectorFile, ReadsVecsAndRejectsARowOfAnotherDimension) {
   bytes[12] = 3;
   WriteFile(dir.File("b.fvecs"), bytes);
   const auto file = VectorFile::Open(dir.File("b.fvecs"));
-  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_OK(file);
   EXPECT_EQ(ReadAllFloats(**file).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(VectorFile, ReadsIdxImagesPlainAndGzipped) {
-  ScratchDir dir;
+  TempDir dir;
   const std::string idx("\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02\x05\x06\x07\x08", 20);
   WriteFile(dir.File("t-images-idx3-ubyte"), idx);
   EXPECT_THAT(AllFloats(dir.File("t-images-idx3-ubyte")), ElementsAre(5, 6, 7, 8));
@@ -67,7 +70,7 @@ TEST(VectorFile, ReadsIdxImagesPlainAndGzipped) {
   ASSERT_EQ(gzwrite(gz, idx.data(), static_cast<unsigned>(idx.size())), 20);
   ASSERT_EQ(gzclose(gz), Z_OK);
   const auto file = VectorFile::Open(path);
-  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_OK(file);
   EXPECT_EQ((*file)->rows(), 2U);
   EXPECT_EQ((*file)->dim(), 2U);
   EXPECT_THAT(AllFloats(path), ElementsAre(5, 6, 7, 8));
@@ -76,19 +79,19 @@ TEST(VectorFile, ReadsIdxImagesPlainAndGzipped) {
 }
 
 TEST(VectorFile, ReadsARangeAndRefusesOneBeyondTheEnd) {
-  ScratchDir dir;
+  TempDir dir;
   WriteFile(dir.File("a.fbin"), FbinBytes(3, 1, {1, 2, 3}));
   const auto file = VectorFile::Open(dir.File("a.fbin"), 2);
-  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_OK(file);
   EXPECT_EQ((*file)->rows(), 2U);
   float row = 0;
-  ASSERT_TRUE((*file)->ReadFloats(1, 1, &row).ok());
+  ASSERT_OK((*file)->ReadFloats(1, 1, &row));
   EXPECT_EQ(row, 2);
   EXPECT_EQ((*file)->ReadFloats(2, 1, &row).code(), absl::StatusCode::kOutOfRange);
 }
 
 TEST(VectorFile, WrongInputIsAnAnswer) {
-  ScratchDir dir;
+  TempDir dir;
   EXPECT_EQ(OpenCode(dir.File("none.fbin")), absl::StatusCode::kNotFound);
   WriteFile(dir.File("a.txt"), "hello");
   EXPECT_EQ(OpenCode(dir.File("a.txt")), absl::StatusCode::kInvalidArgument);

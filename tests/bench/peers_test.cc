@@ -9,8 +9,9 @@
 #include "bench/peers/faiss_engine.h"
 #include "bench/peers/hnswlib_engine.h"
 #include "bench/recall.h"
-#include "tests/bench/scratch_dir.h"
 #include "tests/bench/vector_data.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::bench {
 namespace {
@@ -27,29 +28,29 @@ TEST_P(PeersTest, FindsWhatBruteForceFinds) {
   std::mt19937_64 rng(5);
   const std::vector<float> rows = ClusteredRows(rng, 2000, kDim);
   const std::vector<float> queries(rows.begin(), rows.begin() + 100 * kDim);
-  ScratchDir dir;
+  TempDir dir;
   WriteFile(dir.File("base.fbin"), FbinBytes(2000, kDim, rows));
   const auto base = VectorFile::Open(dir.File("base.fbin"));
-  ASSERT_TRUE(base.ok()) << base.status();
+  ASSERT_OK(base);
   const auto truth = ComputeGroundTruth(**base, queries, metric, kNeighbours);
-  ASSERT_TRUE(truth.ok()) << truth.status();
+  ASSERT_OK(truth);
 
-  const auto engine = factory({.metric = metric, .k = kNeighbours});
-  ASSERT_TRUE(engine->Build(**base).ok());
+  const auto engine = factory({.metric = metric, .k = kNeighbours, .build_threads = 1});
+  ASSERT_OK(engine->Build(**base));
   const auto sweep = engine->DefaultSweep();
   ASSERT_GE(sweep.size(), 2U);
   std::vector<double> recalls;
   for (const SearchPoint& point : {sweep.front(), sweep.back()}) {
-    ASSERT_TRUE(engine->Configure(point).ok());
+    ASSERT_OK(engine->Configure(point));
     std::vector<std::vector<uint64_t>> answers(100);
     for (size_t q = 0; q < answers.size(); ++q) {
-      ASSERT_TRUE(engine->Search({&queries[q * kDim], kDim}, &answers[q]).ok());
+      ASSERT_OK(engine->Search({&queries[q * kDim], kDim}, &answers[q]));
     }
     const auto recall = RecallAtK(*truth, kNeighbours, answers, [&](uint32_t q, uint64_t id) {
       return absl::StatusOr<double>(
           ExactDistance(metric, &queries[q * kDim], &rows[id * kDim], kDim));
     });
-    ASSERT_TRUE(recall.ok()) << recall.status();
+    ASSERT_OK(recall);
     recalls.push_back(*recall);
   }
   EXPECT_GE(recalls[1], 0.98) << engine->description();

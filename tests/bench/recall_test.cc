@@ -4,6 +4,8 @@
 
 #include "gtest/gtest.h"
 
+#include "tests/support/status_matchers.h"
+
 namespace tessera::bench {
 namespace {
 
@@ -18,7 +20,7 @@ double Recall(const GroundTruth& truth, uint32_t k,
               const std::vector<std::vector<uint64_t>>& answers,
               const DistanceLookup& lookup = NoLookup) {
   const auto recall = RecallAtK(truth, k, answers, lookup);
-  EXPECT_TRUE(recall.ok()) << recall.status();
+  EXPECT_OK(recall);
   return recall.value_or(-1);
 }
 

@@ -2,8 +2,9 @@
 
 #include "gtest/gtest.h"
 
-#include "tests/bench/scratch_dir.h"
 #include "tests/bench/vector_data.h"
+#include "tests/support/status_matchers.h"
+#include "tests/support/temp_dir.h"
 
 namespace tessera::bench {
 namespace {
@@ -20,7 +21,7 @@ TEST(Result, SurvivesItsJsonLine) {
   const std::string line = ToJsonLine(result);
   EXPECT_EQ(line.find('\n'), std::string::npos);
   const auto read = ParseJsonLine(line);
-  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_OK(read);
   EXPECT_EQ(read->dataset, result.dataset);
   EXPECT_EQ(read->params, result.params);
   EXPECT_EQ(read->rows, result.rows);
@@ -29,7 +30,7 @@ TEST(Result, SurvivesItsJsonLine) {
 }
 
 TEST(Result, ABadLineIsReportedByNumber) {
-  ScratchDir dir;
+  TempDir dir;
   WriteFile(dir.File("r.jsonl"), ToJsonLine(Result{}) + "\n\n{\"dataset\": 1}\n");
   const auto read = ReadResults(dir.File("r.jsonl"));
   EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument);
