@@ -136,6 +136,9 @@ class Codec {
 // Errors: kDataLoss for any damage; kUnimplemented for a newer version or an unknown kind.
 absl::StatusOr<std::unique_ptr<Codec>> DeserializeCodec(std::string_view bytes);
 
+// What Serialize returns: magic, kind, the codec's own payload, CRC-32C of all before it.
+std::string FrameCodec(CodecKind kind, std::string_view payload);
+
 // A reply's dissimilarity (squared L2, -inner product, -cosine) as a search-space one, and back.
 constexpr float ToSearchSpace(base::Metric metric, float dissimilarity) {
   return metric == base::Metric::kCosine ? 2.0F + 2.0F * dissimilarity : dissimilarity;

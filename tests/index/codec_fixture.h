@@ -1,0 +1,106 @@
+// Data and references for tests of codecs.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <memory>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "index/matrix.h"
+#include "index/rabitq_codec.h"
+
+namespace tessera::index {
+
+inline std::vector<float> Gaussian(std::mt19937_64& rng, size_t count, float sd = 1) {
+  std::normal_distribution<float> normal(0, sd);
+  std::vector<float> out(count);
+  for (float& v : out) v = normal(rng);
+  return out;
+}
+
+// A uniformly random rotation; its first rows are a projection.
+inline std::vector<float> RandomRotation(std::mt19937_64& rng, size_t dim) {
+  std::vector<float> matrix = Gaussian(rng, dim * dim);
+  TESSERA_CHECK(Orthonormalise(dim, dim, &matrix).ok());
+  return matrix;
+}
+
+inline double Dot(const float* a, const float* b, size_t dim) {
+  double sum = 0;
+  for (size_t i = 0; i < dim; ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
+inline double Distance2(const float* a, const float* b, size_t dim) {
+  double sum = 0;
+  for (size_t i = 0; i < dim; ++i) {
+    sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+  }
+  return sum;
+}
+
+// Search-space dissimilarity.
+inline double Dissimilarity(base::Metric metric, const float* q, const float* o, size_t dim) {
+  return metric == base::Metric::kInnerProduct ? -Dot(q, o, dim) : Distance2(q, o, dim);
+}
+
+inline std::unique_ptr<RaBitQCodec> MakeCodec(base::Metric metric, size_t dim, size_t code_dim,
+                                              uint32_t fine_bits, std::mt19937_64& rng,
+                                              bool centred = false) {
+  RaBitQParameters p;
+  p.dim = static_cast<uint32_t>(dim);
+  p.metric = metric;
+  p.code_dim = static_cast<uint32_t>(code_dim);
+  p.fine_bits = fine_bits;
+  p.projection = RandomRotation(rng, dim);
+  p.projection.resize(code_dim * dim);
+  p.mean = centred ? Gaussian(rng, dim, 0.5F) : std::vector<float>(dim, 0.0F);
+  auto codec = RaBitQCodec::Create(std::move(p));
+  TESSERA_CHECK(codec.ok());
+  return *std::move(codec);
+}
+
+// One list and its planes.
+struct EncodedList {
+  size_t dim = 0;
+  size_t rows = 0;
+  std::vector<float> head;
+  std::vector<float> vectors;
+  std::vector<std::byte> code_plane;
+  std::vector<std::byte> fine_plane;
+
+  const float* row(size_t i) const { return vectors.data() + i * dim; }
+};
+
+inline EncodedList Encode(const Codec& codec, std::vector<float> head, std::vector<float> vectors) {
+  EncodedList list;
+  list.dim = codec.dim();
+  list.rows = vectors.size() / list.dim;
+  list.head = std::move(head);
+  list.vectors = std::move(vectors);
+  list.code_plane.assign(codec.CodePlaneBytes(list.rows), std::byte{0xEE});
+  list.fine_plane.assign(list.rows * codec.FineRecordBytes(), std::byte{0xEE});
+  codec.EncodeList(list.head.data(), list.vectors.data(), list.rows, list.code_plane.data(),
+                   list.fine_plane.data());
+  return list;
+}
+
+inline ListScan ScanOf(const EncodedList& list, const float* query) {
+  ListScan scan;
+  scan.code_plane = list.code_plane.data();
+  scan.rows = static_cast<uint32_t>(list.rows);
+  scan.head_distance2 = static_cast<float>(Distance2(query, list.head.data(), list.dim));
+  scan.head_dot = static_cast<float>(Dot(query, list.head.data(), list.dim));
+  return scan;
+}
+
+inline std::vector<Survivor> Scan(const Codec& codec, const QueryCode& code, const ListScan& scan) {
+  std::vector<Survivor> out(scan.rows);
+  out.resize(codec.ScanList(code, scan, out.data()));
+  return out;
+}
+
+}  // namespace tessera::index
