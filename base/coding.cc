@@ -1,6 +1,7 @@
 #include "base/coding.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 #include "base/status_macros.h"
 
@@ -16,11 +17,21 @@ void PutFixed(std::string* out, T value) {
 
 }  // namespace
 
-void PutU8(std::string* out, uint8_t value) { PutFixed(out, value); }
-void PutU16(std::string* out, uint16_t value) { PutFixed(out, value); }
-void PutU32(std::string* out, uint32_t value) { PutFixed(out, value); }
-void PutU64(std::string* out, uint64_t value) { PutFixed(out, value); }
-void PutF32(std::string* out, float value) { PutFixed(out, value); }
+void PutU8(std::string* out, uint8_t value) {
+  PutFixed(out, value);
+}
+void PutU16(std::string* out, uint16_t value) {
+  PutFixed(out, value);
+}
+void PutU32(std::string* out, uint32_t value) {
+  PutFixed(out, value);
+}
+void PutU64(std::string* out, uint64_t value) {
+  PutFixed(out, value);
+}
+void PutF32(std::string* out, float value) {
+  PutFixed(out, value);
+}
 
 void PutVarint64(std::string* out, uint64_t value) {
   while (value >= 0x80) {
@@ -35,8 +46,12 @@ void PutBytes(std::string* out, std::string_view bytes) {
   out->append(bytes);
 }
 
-void PutBigEndian32(std::string* out, uint32_t value) { PutFixed(out, __builtin_bswap32(value)); }
-void PutBigEndian64(std::string* out, uint64_t value) { PutFixed(out, __builtin_bswap64(value)); }
+void PutBigEndian32(std::string* out, uint32_t value) {
+  PutFixed(out, __builtin_bswap32(value));
+}
+void PutBigEndian64(std::string* out, uint64_t value) {
+  PutFixed(out, __builtin_bswap64(value));
+}
 
 uint32_t DecodeBigEndian32(std::string_view bytes) {
   TESSERA_CHECK(bytes.size() >= sizeof(uint32_t));
@@ -54,8 +69,8 @@ uint64_t DecodeBigEndian64(std::string_view bytes) {
 
 absl::Status Decoder::Truncated(const char* what, uint64_t wanted) const {
   return absl::DataLossError(absl::StrCat(what, " at byte ", total_bytes_ - rest_.size(), " of ",
-                                          total_bytes_, " takes ", wanted, " bytes, ",
-                                          rest_.size(), " are left"));
+                                          total_bytes_, " takes ", wanted, " bytes, ", rest_.size(),
+                                          " are left"));
 }
 
 template <typename T>
@@ -66,11 +81,21 @@ absl::Status Decoder::Fixed(T* value, const char* what) {
   return absl::OkStatus();
 }
 
-absl::Status Decoder::U8(uint8_t* value) { return Fixed(value, "u8"); }
-absl::Status Decoder::U16(uint16_t* value) { return Fixed(value, "u16"); }
-absl::Status Decoder::U32(uint32_t* value) { return Fixed(value, "u32"); }
-absl::Status Decoder::U64(uint64_t* value) { return Fixed(value, "u64"); }
-absl::Status Decoder::F32(float* value) { return Fixed(value, "f32"); }
+absl::Status Decoder::U8(uint8_t* value) {
+  return Fixed(value, "u8");
+}
+absl::Status Decoder::U16(uint16_t* value) {
+  return Fixed(value, "u16");
+}
+absl::Status Decoder::U32(uint32_t* value) {
+  return Fixed(value, "u32");
+}
+absl::Status Decoder::U64(uint64_t* value) {
+  return Fixed(value, "u64");
+}
+absl::Status Decoder::F32(float* value) {
+  return Fixed(value, "f32");
+}
 
 absl::Status Decoder::Varint64(uint64_t* value) {
   uint64_t result = 0;

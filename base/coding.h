@@ -36,10 +36,18 @@ uint32_t DecodeBigEndian32(std::string_view bytes);
 uint64_t DecodeBigEndian64(std::string_view bytes);
 
 // At fixed places; any alignment.
-inline void StoreU16(std::byte* at, uint16_t value) { std::memcpy(at, &value, sizeof(value)); }
-inline void StoreU32(std::byte* at, uint32_t value) { std::memcpy(at, &value, sizeof(value)); }
-inline void StoreU64(std::byte* at, uint64_t value) { std::memcpy(at, &value, sizeof(value)); }
-inline void StoreF32(std::byte* at, float value) { std::memcpy(at, &value, sizeof(value)); }
+inline void StoreU16(std::byte* at, uint16_t value) {
+  std::memcpy(at, &value, sizeof(value));
+}
+inline void StoreU32(std::byte* at, uint32_t value) {
+  std::memcpy(at, &value, sizeof(value));
+}
+inline void StoreU64(std::byte* at, uint64_t value) {
+  std::memcpy(at, &value, sizeof(value));
+}
+inline void StoreF32(std::byte* at, float value) {
+  std::memcpy(at, &value, sizeof(value));
+}
 
 inline uint16_t LoadU16(const std::byte* at) {
   uint16_t value;

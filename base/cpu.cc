@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 
 namespace tessera::base {

@@ -26,7 +26,7 @@
 
 // The feature lists of the levels below.
 #define TESSERA_AVX2_FEATURES "avx2,fma,f16c,bmi,bmi2,popcnt"
-#define TESSERA_AVX512_FEATURES                                                      \
+#define TESSERA_AVX512_FEATURES                                                  \
   "avx2,fma,f16c,bmi,bmi2,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi," \
   "avx512vnni,avx512vpopcntdq"
 

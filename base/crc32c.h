@@ -16,7 +16,9 @@ namespace tessera::base {
 // The checksum of a's bytes followed by `bytes`, given crc = Crc32c(a); Crc32c of nothing is 0.
 uint32_t ExtendCrc32c(uint32_t crc, std::span<const std::byte> bytes);
 
-inline uint32_t Crc32c(std::span<const std::byte> bytes) { return ExtendCrc32c(0, bytes); }
+inline uint32_t Crc32c(std::span<const std::byte> bytes) {
+  return ExtendCrc32c(0, bytes);
+}
 inline uint32_t Crc32c(std::string_view bytes) {
   return ExtendCrc32c(0, std::as_bytes(std::span(bytes)));
 }

@@ -13,7 +13,8 @@ uint16_t F32ToF16(float value) {
   }
   if (magnitude >= 0x47800000U) return static_cast<uint16_t>(sign | 0x7C00U);  // >= 65536
   const uint32_t exponent = magnitude >> 23;
-  if (exponent >= 113) {  // normal in binary16; a carry out of the mantissa ends in infinity rightly
+  if (exponent >=
+      113) {  // normal in binary16; a carry out of the mantissa ends in infinity rightly
     const uint32_t rebased = magnitude - (112U << 23);
     const uint32_t rounded = rebased + 0xFFFU + ((rebased >> 13) & 1U);
     return static_cast<uint16_t>(sign | (rounded >> 13));
@@ -34,7 +35,8 @@ float F16ToF32(uint16_t bits) {
     const uint32_t quiet = mantissa == 0 ? 0 : 0x400000U;
     return std::bit_cast<float>(sign | 0x7F800000U | quiet | (mantissa << 13));
   }
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (mantissa << 13));
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (mantissa << 13));
   const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
   return sign == 0 ? magnitude : -magnitude;
 }

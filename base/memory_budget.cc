@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -89,8 +90,7 @@ void MemoryBudget::Subtract(const std::string& component, uint64_t bytes) {
   TESSERA_CHECK(it != by_component_.end() && it->second >= bytes);
   it->second -= bytes;
   if (it->second == 0) by_component_.erase(it);  // the map is as large as what is in use
-  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) - bytes,
-                    std::memory_order_relaxed);
+  used_bytes_.store(used_bytes_.load(std::memory_order_relaxed) - bytes, std::memory_order_relaxed);
 }
 
 namespace {
@@ -142,7 +142,7 @@ absl::StatusOr<uint64_t> ParseByteSize(std::string_view text) {
       scale *= 10;
     }
   }
-  if (at < text.size() && text[at] == ' ') ++at;
+  if (at + 1 < text.size() && text[at] == ' ') ++at;
   for (const Unit& unit : kUnits) {
     if (!absl::EqualsIgnoreCase(Sv(text.substr(at)), unit.name)) continue;
     uint64_t bytes = 0;

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+
 #include "base/coding.h"
 
 namespace tessera::base {
@@ -18,7 +19,9 @@ constexpr uint8_t kStringKind = 3;
 constexpr size_t kUuidTextBytes = 36;
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 
-constexpr bool IsDashPlace(size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }
+constexpr bool IsDashPlace(size_t i) {
+  return i == 8 || i == 13 || i == 18 || i == 23;
+}
 
 int HexValue(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -117,9 +120,8 @@ absl::StatusOr<PointId> PointId::DecodeKey(std::string_view key) {
 
 absl::StatusOr<PointId> PointId::Parse(std::string_view text) {
   if (text.empty() || text.size() > kPointIdStringBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("point id has ", text.size(),
-                                                   " bytes, must have 1 .. ",
-                                                   kPointIdStringBytesMax));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "point id has ", text.size(), " bytes, must have 1 .. ", kPointIdStringBytesMax));
   }
   if (const std::optional<uint64_t> number = ParseNumber(text)) return PointId(*number);
   if (const std::optional<Uuid> uuid = ParseUuid(text)) return PointId(*uuid);

@@ -1,10 +1,3 @@
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -12,9 +5,17 @@
 #include <set>
 #include <utility>
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+
 #include "base/check.h"
 #include "base/file_system.h"
 #include "base/status_macros.h"
@@ -91,7 +92,7 @@ absl::StatusOr<Descriptor> OpenDescriptor(const std::string& path, int flags) {
 }
 
 absl::StatusOr<struct stat> Stat(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) return PosixError("stat", path, errno);
   return info;
 }
@@ -123,7 +124,7 @@ class PosixRandomAccessFile final : public RandomAccessFile {
   }
 
   absl::StatusOr<uint64_t> Size() const override {
-    struct stat info {};
+    struct stat info{};
     if (::fstat(fd_.get(), &info) != 0) return PosixError("fstat", path_, errno);
     return static_cast<uint64_t>(info.st_size);
   }
@@ -266,8 +267,8 @@ class PosixFileLock final : public FileLock {
 // Whether reads aligned to kDirectIoAlignment work on a descriptor opened with O_DIRECT: a device
 // with blocks of 4 KiB takes the open, but refuses them.
 bool TakesDirectReads(int fd) {
-  const std::unique_ptr<void, decltype(&std::free)> buffer(
-      std::aligned_alloc(4096, 4096), &std::free);
+  const std::unique_ptr<void, decltype(&std::free)> buffer(std::aligned_alloc(4096, 4096),
+                                                           &std::free);
   if (buffer == nullptr) return false;
   auto* const odd = static_cast<std::byte*>(buffer.get()) + kDirectIoAlignment;
   return RetryOnInterrupt([&] {
@@ -293,7 +294,7 @@ class PosixFs final : public FileSystem {
                                                              WriteMode mode) override {
     const int flags = O_WRONLY | O_CREAT | (mode == WriteMode::kTruncate ? O_TRUNC : 0);
     TESSERA_ASSIGN_OR_RETURN(Descriptor fd, OpenDescriptor(path, flags));
-    struct stat info {};
+    struct stat info{};
     if (::fstat(fd.get(), &info) != 0) return PosixError("fstat", path, errno);
     return std::make_unique<PosixWritableFile>(path, std::move(fd),
                                                static_cast<uint64_t>(info.st_size));
@@ -377,7 +378,7 @@ class PosixFs final : public FileSystem {
   }
 
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override {
-    struct statvfs info {};
+    struct statvfs info{};
     if (RetryOnInterrupt([&] { return ::statvfs(path.c_str(), &info); }) != 0) {
       return PosixError("statvfs", path, errno);
     }
@@ -386,7 +387,7 @@ class PosixFs final : public FileSystem {
 
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     TESSERA_ASSIGN_OR_RETURN(Descriptor fd, OpenDescriptor(path, O_RDWR | O_CREAT));
-    struct stat info {};
+    struct stat info{};
     if (::fstat(fd.get(), &info) != 0) return PosixError("fstat", path, errno);
     const LockRegistry::Key key(info.st_dev, info.st_ino);
     if (!LockRegistry::Get().Insert(key)) {

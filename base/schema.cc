@@ -3,6 +3,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/status_macros.h"
@@ -26,9 +27,8 @@ bool IsNameByte(char c) {
 
 absl::Status ValidateName(std::string_view name, std::string_view what) {
   if (name.empty() || name.size() > kCollectionNameBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat(Sv(what), " name has ", name.size(),
-                                                   " bytes, must have 1 .. ",
-                                                   kCollectionNameBytesMax));
+    return absl::InvalidArgumentError(absl::StrCat(
+        Sv(what), " name has ", name.size(), " bytes, must have 1 .. ", kCollectionNameBytesMax));
   }
   for (const char c : name) {
     if (IsNameByte(c) && name[0] != '.') continue;
@@ -48,14 +48,14 @@ absl::Status ValidateField(const VectorFieldSchema& field) {
                                                    field.dim, ", must be 1 .. ", kDimMax));
   }
   if (field.metric < Metric::kL2 || field.metric > Metric::kCosine) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("metric of vector field \"", field.name, "\" is number ",
-                     static_cast<int>(field.metric), ", must be 1 (l2), 2 (ip) or 3 (cosine)"));
+    return absl::InvalidArgumentError(absl::StrCat("metric of vector field \"", field.name,
+                                                   "\" is number ", static_cast<int>(field.metric),
+                                                   ", must be 1 (l2), 2 (ip) or 3 (cosine)"));
   }
   if (field.type < ElementType::kF32 || field.type > ElementType::kU8) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "element type of vector field \"", field.name, "\" is number ",
-        static_cast<int>(field.type), ", must be 1 (f32), 2 (f16), 3 (i8) or 4 (u8)"));
+    return absl::InvalidArgumentError(absl::StrCat("element type of vector field \"", field.name,
+                                                   "\" is number ", static_cast<int>(field.type),
+                                                   ", must be 1 (f32), 2 (f16), 3 (i8) or 4 (u8)"));
   }
   return absl::OkStatus();
 }
@@ -122,8 +122,8 @@ absl::StatusOr<CollectionSchema> DecodeSchema(std::string_view bytes) {
   uint8_t version = 0;
   TESSERA_RETURN_IF_ERROR(decoder.U8(&version));
   if (version > kVersion) {
-    return absl::UnimplementedError(absl::StrCat(
-        "schema has version ", version, ", this program reads up to ", kVersion));
+    return absl::UnimplementedError(
+        absl::StrCat("schema has version ", version, ", this program reads up to ", kVersion));
   }
   if (version == 0) return absl::DataLossError("schema has version 0");
   CollectionSchema schema;

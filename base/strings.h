@@ -10,7 +10,11 @@
 namespace tessera::base {
 
 // For arguments of absl::StrCat and its kin; the two types are distinct in Debian 12's Abseil.
-inline absl::string_view Sv(std::string_view text) { return {text.data(), text.size()}; }
-inline std::string_view StdSv(absl::string_view text) { return {text.data(), text.size()}; }
+inline absl::string_view Sv(std::string_view text) {
+  return {text.data(), text.size()};
+}
+inline std::string_view StdSv(absl::string_view text) {
+  return {text.data(), text.size()};
+}
 
 }  // namespace tessera::base

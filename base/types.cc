@@ -1,6 +1,7 @@
 #include "base/types.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "base/strings.h"
 
 namespace tessera::base {

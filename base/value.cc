@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -30,7 +31,9 @@ constexpr size_t kKeptParserTextBytes = size_t{64} << 10;
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-bool IsContinuation(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
+bool IsContinuation(char c) {
+  return (static_cast<uint8_t>(c) & 0xC0) == 0x80;
+}
 
 // Length of the well-formed UTF-8 sequence that starts `text`, 0 if it is ill-formed.
 // Source: The Unicode Standard, table 3-7.
@@ -135,7 +138,8 @@ void AppendJson(const Value& value, std::string* out) {
 }
 
 absl::Status ParseError(simdjson::error_code code) {
-  return absl::InvalidArgumentError(absl::StrCat("not valid JSON: ", simdjson::error_message(code)));
+  return absl::InvalidArgumentError(
+      absl::StrCat("not valid JSON: ", simdjson::error_message(code)));
 }
 
 // `depth` arrays and objects are around `element`.
@@ -154,9 +158,9 @@ absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth) 
     case Type::INT64:
       return Value(element.get_int64().value_unsafe());
     case Type::UINT64:
-      return absl::InvalidArgumentError(
-          absl::StrCat("JSON has the integer ", element.get_uint64().value_unsafe(),
-                       ", must be -2^63 .. 2^63 - 1"));
+      return absl::InvalidArgumentError(absl::StrCat("JSON has the integer ",
+                                                     element.get_uint64().value_unsafe(),
+                                                     ", must be -2^63 .. 2^63 - 1"));
     case Type::DOUBLE:
       return Value(element.get_double().value_unsafe());
     case Type::STRING:

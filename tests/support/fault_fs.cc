@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+
 #include "base/status_macros.h"
 
 namespace tessera::inline test {
@@ -424,9 +425,9 @@ absl::Status FaultFs::Rename(const std::string& from, const std::string& to) {
   if (target.directory == nullptr || Holds(source.node, target.directory)) {
     return absl::InternalError(absl::StrCat("rename ", from, " to ", to, ": is below itself"));
   }
-  return Change(FaultOp::kRename, to,
-                {{{source.directory, source.name, nullptr},
-                  {target.directory, target.name, source.node}}});
+  return Change(
+      FaultOp::kRename, to,
+      {{{source.directory, source.name, nullptr}, {target.directory, target.name, source.node}}});
 }
 
 absl::Status FaultFs::Link(const std::string& from, const std::string& to) {

@@ -28,6 +28,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+
 #include "base/file_system.h"
 #include "tests/support/fault_tree.h"
 #include "tests/support/seed.h"
@@ -36,8 +37,8 @@ namespace tessera::inline test {
 
 // What a power cut does to bytes and names that were not synced.
 enum class Tear {
-  kNothing,          // nothing of them survives
-  kUnsyncedTail,     // of each file a random prefix of the bytes, of the names a random prefix in time
+  kNothing,       // nothing of them survives
+  kUnsyncedTail,  // of each file a random prefix of the bytes, of the names a random prefix in time
   kHalfOfLastWrite,  // everything survives, but only the first half of the last append
 };
 std::string_view ToString(Tear tear);
@@ -67,10 +68,10 @@ enum class FaultKind {
 
 struct FaultRule {
   FaultOp op = FaultOp::kAppend;
-  std::string path_part;  // part of the path; "" is every path
+  std::string path_part = "";  // part of the path; "" is every path
   FaultKind kind = FaultKind::kIoError;
-  int skip = 0;                                   // matching operations let through before
-  int count = std::numeric_limits<int>::max();    // operations that fail after those
+  int skip = 0;                                 // matching operations let through before
+  int count = std::numeric_limits<int>::max();  // operations that fail after those
 };
 
 inline constexpr int64_t kFaultNever = std::numeric_limits<int64_t>::max();
@@ -157,8 +158,8 @@ class FaultFs final : public base::FileSystem {
   std::set<const FaultNode*> locked_ ABSL_GUARDED_BY(mu_);
   int64_t operations_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t fail_from_ ABSL_GUARDED_BY(mu_) = kFaultNever;
-  bool tripped_ ABSL_GUARDED_BY(mu_) = false;  // an operation was under way already
-  uint64_t lives_ ABSL_GUARDED_BY(mu_) = 0;    // grows with every cut and kill
+  bool tripped_ ABSL_GUARDED_BY(mu_) = false;                  // an operation was under way already
+  uint64_t lives_ ABSL_GUARDED_BY(mu_) = 0;                    // grows with every cut and kill
   uint64_t now_seconds_ ABSL_GUARDED_BY(mu_) = 1'700'000'000;  // grows with every operation
   uint64_t free_bytes_ ABSL_GUARDED_BY(mu_) = uint64_t{1} << 40;
 };

@@ -41,9 +41,8 @@ void RestoreNames(FaultNode& directory) {
 }
 
 void TearFile(FaultNode& file, FaultSurvival survival, bool appended_last, std::mt19937_64& rng) {
-  const bool truncation_survives =
-      survival == FaultSurvival::kHalfOfLastAppend ||
-      (survival == FaultSurvival::kRandomPrefix && rng() % 2 == 0);
+  const bool truncation_survives = survival == FaultSurvival::kHalfOfLastAppend ||
+                                   (survival == FaultSurvival::kRandomPrefix && rng() % 2 == 0);
   if (file.before_truncate.has_value() && !truncation_survives) {
     file.data = *std::move(file.before_truncate);
   } else if (survival == FaultSurvival::kNothing) {
@@ -82,7 +81,9 @@ void FaultNode::Sync() {
   before_truncate.reset();
 }
 
-FaultTree::FaultTree() : root_(std::make_shared<FaultNode>()) { root_->is_directory = true; }
+FaultTree::FaultTree() : root_(std::make_shared<FaultNode>()) {
+  root_->is_directory = true;
+}
 
 void FaultTree::Apply(FaultNameChange change) {
   for (const FaultNameChange::Item& item : change.items) {

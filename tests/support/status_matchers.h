@@ -10,13 +10,16 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "base/status_macros.h"
+
 namespace tessera::inline test {
 
-inline const absl::Status& GetStatus(const absl::Status& status) { return status; }
+inline const absl::Status& GetStatus(const absl::Status& status) {
+  return status;
+}
 template <typename T>
 const absl::Status& GetStatus(const absl::StatusOr<T>& result) {
   return result.status();
@@ -37,8 +40,7 @@ MATCHER_P(StatusIs, code,
 }
 MATCHER_P2(StatusIs, code, message,
            std::string(negation ? "is not " : "is ") + absl::StatusCodeToString(code) +
-               " with a message that " +
-               testing::DescribeMatcher<std::string>(message, negation)) {
+               " with a message that " + testing::DescribeMatcher<std::string>(message, negation)) {
   *result_listener << GetStatus(arg).ToString();
   return GetStatus(arg).code() == code &&
          testing::ExplainMatchResult(message, std::string(GetStatus(arg).message()),

@@ -19,6 +19,8 @@ TempDir::~TempDir() {
   if (!removed.ok()) std::fprintf(stderr, "%s\n", removed.ToString().c_str());
 }
 
-std::string TempDir::File(std::string_view name) const { return base::JoinPath(path_, name); }
+std::string TempDir::File(std::string_view name) const {
+  return base::JoinPath(path_, name);
+}
 
 }  // namespace tessera::inline test
