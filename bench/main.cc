@@ -17,6 +17,8 @@
 #include "base/strings.h"
 #include "bench/ann.h"
 #include "bench/engines.h"
+#include "bench/report.h"
+#include "bench/result.h"
 
 namespace tessera::bench {
 namespace {
@@ -122,17 +124,45 @@ void AddAnn(CLI::App& app, AnnFlags* flags) {
   ann->add_option("--output,-o", flags->output, "file to append JSON lines to; stdout if missing");
 }
 
+struct ReportFlags {
+  std::vector<std::string> inputs;
+  std::string output = "report.html";
+};
+
+absl::Status Report(const ReportFlags& flags) {
+  std::vector<Result> results;
+  for (const std::string& input : flags.inputs) {
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<Result> more, ReadResults(input));
+    results.insert(results.end(), more.begin(), more.end());
+  }
+  if (results.empty()) return absl::InvalidArgumentError("no result lines in the input");
+  std::ofstream file(flags.output);
+  file << RenderReport(results);
+  file.close();
+  if (!file) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", flags.output));
+  std::cerr << flags.output << ": " << results.size() << " results" << std::endl;
+  return absl::OkStatus();
+}
+
+void AddReport(CLI::App& app, ReportFlags* flags) {
+  CLI::App* report = app.add_subcommand("report", "one HTML page from result lines");
+  report->add_option("results", flags->inputs, "files of JSON lines written by `ann`")->required();
+  report->add_option("--output,-o", flags->output, "page to write")->capture_default_str();
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"Measures Tessera and its peers, and draws what was measured."};
   app.require_subcommand(1);
   AnnFlags ann;
   AddAnn(app, &ann);
+  ReportFlags report;
+  AddReport(app, &report);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status status = Ann(ann);
+  const absl::Status status = app.got_subcommand("ann") ? Ann(ann) : Report(report);
   if (status.ok()) return 0;
   std::cerr << "tessera_bench: " << status << std::endl;
   return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
