@@ -1,0 +1,100 @@
+#include "api/ingest.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+
+#include "base/mutex.h"
+#include "base/status_macros.h"
+
+namespace tessera::api {
+namespace {
+
+// Tells one listener what the source's thread and the load's threads do.
+class Reporter {
+ public:
+  Reporter(const IngestOptions& options, bool bulk) : listener_(options.progress) {
+    progress_.bulk = bulk;
+    if (!bulk) progress_.phase = "upsert";
+  }
+
+  void Received(uint64_t points) {
+    base::MutexLock lock(&mu_);
+    progress_.received += points;
+    Tell();
+  }
+
+  void Stored(uint64_t points) {
+    base::MutexLock lock(&mu_);
+    progress_.stored += points;
+    Tell();
+  }
+
+  void Phase(const db::BulkLoadProgress& phase) {
+    base::MutexLock lock(&mu_);
+    progress_.phase = phase.phase;
+    progress_.phase_done = phase.done;
+    progress_.phase_total = phase.total;
+    Tell();
+  }
+
+ private:
+  void Tell() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (listener_ != nullptr) listener_(progress_);
+  }
+
+  const std::function<void(const IngestProgress&)>& listener_;
+  base::Mutex mu_;
+  IngestProgress progress_ ABSL_GUARDED_BY(mu_);
+};
+
+absl::StatusOr<IngestSummary> BulkIngest(db::Collection& collection, const db::PointSource& source,
+                                         const IngestOptions& options) {
+  Reporter reporter(options, true);
+  const db::PointSource counted = [&](std::vector<db::Point>* batch) {
+    absl::Status status = source(batch);
+    if (status.ok() && !batch->empty()) reporter.Received(batch->size());
+    return status;
+  };
+  const db::BulkLoadOptions load = {
+      .threads = options.threads,
+      .progress = [&](const db::BulkLoadProgress& phase) { reporter.Phase(phase); }};
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t rows, collection.BulkLoad(counted, load));
+  reporter.Stored(rows);
+  return IngestSummary{.stored = rows, .bulk = true};
+}
+
+absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
+                                           const db::PointSource& source,
+                                           const IngestOptions& options) {
+  Reporter reporter(options, false);
+  IngestSummary summary;
+  std::vector<db::Point> batch;
+  for (;;) {
+    batch.clear();
+    TESSERA_RETURN_IF_ERROR(source(&batch));
+    const uint64_t count = batch.size();
+    if (count == 0) return summary;
+    reporter.Received(count);
+    TESSERA_RETURN_IF_ERROR(collection.Upsert(std::move(batch), options.ack).status());
+    summary.stored += count;
+    reporter.Stored(count);
+    batch = {};
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
+                                           const db::PointSource& source,
+                                           const IngestOptions& options) {
+  bool bulk = options.mode == IngestMode::kBulk;
+  if (options.mode == IngestMode::kAuto) {
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t points, collection.Count());
+    bulk = points == 0;
+  }
+  return bulk ? BulkIngest(collection, source, options) : UpsertIngest(collection, source, options);
+}
+
+}  // namespace tessera::api

@@ -1,0 +1,48 @@
+// Loading many points into a collection: by bulk load or by upserts, with progress.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+#include "db/database.h"
+
+namespace tessera::api {
+
+enum class IngestMode {
+  kAuto,    // bulk into an empty collection, else upserts
+  kBulk,    // all visible at the end, or nothing
+  kUpsert,  // batch by batch; what was stored before an error stays
+};
+
+struct IngestProgress {
+  uint64_t received = 0;   // points taken from the source
+  uint64_t stored = 0;     // points durable and visible
+  std::string_view phase;  // of the bulk load, or "upsert"
+  uint64_t phase_done = 0;
+  uint64_t phase_total = 0;  // 0: not known
+  bool bulk = false;
+};
+
+struct IngestOptions {
+  IngestMode mode = IngestMode::kAuto;
+  db::Ack ack = db::Ack::kWal;  // of upserts
+  int threads = 0;              // of a bulk load; 0: one per core
+  // Never called by two threads at once.
+  std::function<void(const IngestProgress&)> progress;
+};
+
+struct IngestSummary {
+  uint64_t stored = 0;
+  bool bulk = false;
+};
+
+// Takes every batch of `source`. Errors: what the source and the collection answer; before an error
+// of upserts, `progress` has told how many points are stored.
+absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
+                                           const db::PointSource& source,
+                                           const IngestOptions& options);
+
+}  // namespace tessera::api

@@ -1,0 +1,254 @@
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include <grpcpp/grpcpp.h>
+#include <tessera/v1/collections.grpc.pb.h>
+#include <tessera/v1/ingest.grpc.pb.h>
+#include <tessera/v1/points.grpc.pb.h>
+#include <tessera/v1/search.grpc.pb.h>
+
+#include "absl/strings/str_cat.h"
+
+#include "api/client.h"
+#include "api/convert.h"
+#include "api/status.h"
+#include "base/status_macros.h"
+
+namespace tessera::api {
+namespace {
+
+v1::IngestMode ToProto(IngestMode mode) {
+  switch (mode) {
+    case IngestMode::kBulk:
+      return v1::INGEST_MODE_BULK;
+    case IngestMode::kUpsert:
+      return v1::INGEST_MODE_UPSERT;
+    case IngestMode::kAuto:
+      break;
+  }
+  return v1::INGEST_MODE_AUTO;
+}
+
+// Reads the acknowledgements of an ingest while another thread writes to it.
+class AckReader {
+ public:
+  using Stream = grpc::ClientReaderWriter<v1::IngestRequest, v1::IngestResponse>;
+
+  AckReader(Stream& stream, const IngestOptions& options)
+      : stream_(stream), options_(options), thread_([this] { Run(); }) {}
+  AckReader(const AckReader&) = delete;
+  AckReader& operator=(const AckReader&) = delete;
+  ~AckReader() { Join(); }
+
+  // Pre: the call has ended or is about to.
+  void Join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  // After Join.
+  const v1::IngestResponse& last() const { return last_; }
+
+ private:
+  void Run() {
+    v1::IngestResponse response;
+    while (stream_.Read(&response)) {
+      last_ = response;
+      if (options_.progress == nullptr) continue;
+      options_.progress({.received = last_.received(),
+                         .stored = last_.stored(),
+                         .phase = last_.phase(),
+                         .phase_done = last_.phase_done(),
+                         .phase_total = last_.phase_total(),
+                         .bulk = last_.bulk()});
+    }
+  }
+
+  Stream& stream_;
+  const IngestOptions& options_;
+  v1::IngestResponse last_;
+  std::thread thread_;
+};
+
+class RemoteClient : public Client {
+ public:
+  explicit RemoteClient(const std::shared_ptr<grpc::Channel>& channel)
+      : collections_(v1::Collections::NewStub(channel)),
+        points_(v1::Points::NewStub(channel)),
+        search_(v1::Search::NewStub(channel)),
+        ingest_(v1::Ingest::NewStub(channel)) {}
+
+  absl::Status CreateCollection(const base::CollectionSchema& schema) override {
+    v1::CreateCollectionRequest request;
+    api::ToProto(schema, request.mutable_schema());
+    v1::CreateCollectionResponse response;
+    grpc::ClientContext context;
+    return FromGrpc(collections_->Create(&context, request, &response));
+  }
+
+  absl::Status DropCollection(const std::string& name) override {
+    v1::DropCollectionRequest request;
+    request.set_collection(name);
+    v1::DropCollectionResponse response;
+    grpc::ClientContext context;
+    return FromGrpc(collections_->Drop(&context, request, &response));
+  }
+
+  absl::StatusOr<std::vector<base::CollectionSchema>> ListCollections() override {
+    TESSERA_ASSIGN_OR_RETURN(const v1::ListCollectionsResponse response, List());
+    std::vector<base::CollectionSchema> schemas;
+    for (const v1::CollectionSchema& schema : response.collections()) {
+      TESSERA_ASSIGN_OR_RETURN(schemas.emplace_back(), FromProto(schema));
+    }
+    return schemas;
+  }
+
+  absl::StatusOr<db::CollectionStats> Describe(const std::string& name) override {
+    TESSERA_ASSIGN_OR_RETURN(const v1::DescribeCollectionResponse response, DescribeProto(name));
+    return FromProto(response);
+  }
+
+  absl::StatusOr<ClientMemory> Memory() override {
+    TESSERA_ASSIGN_OR_RETURN(const v1::ListCollectionsResponse response, List());
+    return ClientMemory{.limit_bytes = response.memory().limit_bytes(),
+                        .used_bytes = response.memory().used_bytes(),
+                        .resident_bytes = response.memory().resident_bytes()};
+  }
+
+  absl::StatusOr<uint64_t> Delete(const std::string& name,
+                                  std::span<const base::PointId> ids) override {
+    v1::DeleteRequest request;
+    request.set_collection(name);
+    for (const base::PointId& id : ids) api::ToProto(id, request.add_ids());
+    v1::DeleteResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Delete(&context, request, &response)));
+    return response.deleted();
+  }
+
+  absl::StatusOr<std::vector<db::StoredPoint>> Get(const std::string& name,
+                                                   std::span<const base::PointId> ids,
+                                                   db::Projection with) override {
+    v1::GetRequest request;
+    request.set_collection(name);
+    for (const base::PointId& id : ids) api::ToProto(id, request.add_ids());
+    request.set_with_payload(with.payload);
+    request.set_with_vectors(with.vectors);
+    v1::GetResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Get(&context, request, &response)));
+    std::vector<db::StoredPoint> points;
+    for (const v1::RetrievedPoint& point : response.points()) {
+      TESSERA_ASSIGN_OR_RETURN(points.emplace_back(), FromProto(point));
+    }
+    return points;
+  }
+
+  absl::StatusOr<db::SearchResult> Search(const std::string& name, std::span<const float> query,
+                                          const db::SearchParams& params) override {
+    v1::SearchRequest request;
+    v1::Vector* vector = request.mutable_vector();
+    vector->set_type(v1::ELEMENT_TYPE_F32);
+    vector->set_data(query.data(), query.size_bytes());
+    return Send(name, params, &request);
+  }
+
+  absl::StatusOr<db::SearchResult> SearchNear(const std::string& name, const base::PointId& id,
+                                              const db::SearchParams& params) override {
+    v1::SearchRequest request;
+    api::ToProto(id, request.mutable_point());
+    return Send(name, params, &request);
+  }
+
+  absl::StatusOr<IngestSummary> Ingest(const std::string& name, const db::PointSource& source,
+                                       const IngestOptions& options) override {
+    TESSERA_ASSIGN_OR_RETURN(const v1::DescribeCollectionResponse described, DescribeProto(name));
+    TESSERA_ASSIGN_OR_RETURN(const base::CollectionSchema schema, FromProto(described.schema()));
+    grpc::ClientContext context;
+    const std::unique_ptr<AckReader::Stream> stream = ingest_->Ingest(&context);
+    v1::IngestRequest begin;
+    begin.mutable_begin()->set_collection(name);
+    begin.mutable_begin()->set_mode(ToProto(options.mode));
+    begin.mutable_begin()->set_ack(api::ToProto(options.ack));
+    begin.mutable_begin()->set_threads(static_cast<uint32_t>(std::max(0, options.threads)));
+    stream->Write(begin);
+    AckReader acks(*stream, options);
+    const absl::Status sent = SendPoints(schema, source, *stream);
+    if (!sent.ok()) context.TryCancel();  // the server drops a bulk load
+    stream->WritesDone();
+    acks.Join();
+    const absl::Status answered = FromGrpc(stream->Finish());
+    TESSERA_RETURN_IF_ERROR(sent);
+    TESSERA_RETURN_IF_ERROR(answered);
+    if (!acks.last().done()) return absl::InternalError("the server ended an ingest unfinished");
+    return IngestSummary{.stored = acks.last().stored(), .bulk = acks.last().bulk()};
+  }
+
+  absl::Status Close() override { return absl::OkStatus(); }
+
+ private:
+  absl::StatusOr<v1::ListCollectionsResponse> List() {
+    v1::ListCollectionsResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(collections_->List(&context, {}, &response)));
+    return response;
+  }
+
+  absl::StatusOr<v1::DescribeCollectionResponse> DescribeProto(const std::string& name) {
+    v1::DescribeCollectionRequest request;
+    request.set_collection(name);
+    v1::DescribeCollectionResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(collections_->Describe(&context, request, &response)));
+    return response;
+  }
+
+  absl::StatusOr<db::SearchResult> Send(const std::string& name, const db::SearchParams& params,
+                                        v1::SearchRequest* request) {
+    request->set_collection(name);
+    request->set_field(params.field);
+    ParamsToProto(params, request);
+    v1::SearchResponse response;
+    grpc::ClientContext context;
+    if (params.deadline != absl::InfiniteFuture()) {
+      context.set_deadline(absl::ToChronoTime(params.deadline));
+    }
+    TESSERA_RETURN_IF_ERROR(FromGrpc(search_->Search(&context, *request, &response)));
+    return FromProto(response);
+  }
+
+  // Writes all of `source`. A write the server no longer takes ends it: the call's status says why.
+  static absl::Status SendPoints(const base::CollectionSchema& schema,
+                                 const db::PointSource& source, AckReader::Stream& stream) {
+    uint64_t sent = 0;
+    std::vector<db::Point> points;
+    for (;;) {
+      points.clear();
+      TESSERA_RETURN_IF_ERROR(source(&points));
+      v1::IngestRequest request;
+      if (points.empty()) {
+        request.mutable_finish()->set_points(sent);
+      } else {
+        ToBatch(schema, points, request.mutable_batch()->mutable_batch());
+      }
+      sent += points.size();
+      if (!stream.Write(request) || points.empty()) return absl::OkStatus();
+    }
+  }
+
+  const std::unique_ptr<v1::Collections::Stub> collections_;
+  const std::unique_ptr<v1::Points::Stub> points_;
+  const std::unique_ptr<v1::Search::Stub> search_;
+  const std::unique_ptr<v1::Ingest::Stub> ingest_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> NewRemoteClient(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  return std::make_unique<RemoteClient>(
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+}
+
+}  // namespace tessera::api

@@ -1,0 +1,328 @@
+#include "tests/api/fake_database.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+#include "base/check.h"
+#include "base/float16.h"
+#include "base/strings.h"
+
+namespace tessera::api {
+namespace {
+
+double Element(const std::string& bytes, base::ElementType type, size_t i) {
+  switch (type) {
+    case base::ElementType::kF32: {
+      float value;
+      std::memcpy(&value, bytes.data() + 4 * i, sizeof(value));
+      return value;
+    }
+    case base::ElementType::kF16: {
+      uint16_t bits;
+      std::memcpy(&bits, bytes.data() + 2 * i, sizeof(bits));
+      return base::F16ToF32(bits);
+    }
+    case base::ElementType::kI8:
+      return static_cast<int8_t>(bytes[i]);
+    case base::ElementType::kU8:
+      return static_cast<uint8_t>(bytes[i]);
+  }
+  TESSERA_FATAL("unknown element type");
+}
+
+double Distance(std::span<const float> query, const std::string& bytes,
+                const base::VectorFieldSchema& field) {
+  double l2 = 0;
+  double dot = 0;
+  double query_norm = 0;
+  double row_norm = 0;
+  for (size_t i = 0; i < query.size(); ++i) {
+    const double q = query[i];
+    const double x = Element(bytes, field.type, i);
+    l2 += (q - x) * (q - x);
+    dot += q * x;
+    query_norm += q * q;
+    row_norm += x * x;
+  }
+  if (field.metric == base::Metric::kL2) return l2;
+  if (field.metric == base::Metric::kInnerProduct) return -dot;
+  return query_norm == 0 || row_norm == 0 ? 0 : -dot / std::sqrt(query_norm * row_norm);
+}
+
+const std::string& BytesOf(const db::StoredPoint& point, const std::string& field) {
+  for (const db::FieldVector& vector : point.vectors) {
+    if (vector.field == field) return vector.bytes;
+  }
+  TESSERA_FATAL("a stored point lacks a field");
+}
+
+}  // namespace
+
+absl::Status FakeCollection::Check(const std::vector<db::Point>& points) const {
+  std::set<base::PointId> ids;
+  for (const db::Point& point : points) {
+    if (!ids.insert(point.id).second) {
+      return absl::InvalidArgumentError(absl::StrCat("id ", point.id.ToString(), " twice"));
+    }
+    if (point.vectors.size() != schema_.vectors.size()) {
+      return absl::InvalidArgumentError("wrong number of vectors");
+    }
+    for (const base::VectorFieldSchema& field : schema_.vectors) {
+      const auto vector = std::find_if(point.vectors.begin(), point.vectors.end(),
+                                       [&](const auto& one) { return one.field == field.name; });
+      if (vector == point.vectors.end() ||
+          vector->bytes.size() != field.dim * base::ElementBytes(field.type)) {
+        return absl::InvalidArgumentError(absl::StrCat("wrong vector for \"", field.name, "\""));
+      }
+      for (size_t i = 0; i < field.dim; ++i) {
+        if (!std::isfinite(Element(vector->bytes, field.type, i))) {
+          return absl::InvalidArgumentError("NaN or infinity");
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+void FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
+  ++version_;
+  for (db::Point& point : points) {
+    const base::PointId id = point.id;
+    (*into)[id] = {.id = id,
+                   .version = version_,
+                   .vectors = std::move(point.vectors),
+                   .payload = std::move(point.payload)};
+  }
+}
+
+absl::StatusOr<uint64_t> FakeCollection::Upsert(std::vector<db::Point> points, db::Ack ack) {
+  if (absl::Status status = Check(points); !status.ok()) return status;
+  base::MutexLock lock(&mu_);
+  ++upserts;
+  last_ack_ = ack;
+  Apply(std::move(points), &points_);
+  return version_;
+}
+
+absl::StatusOr<uint64_t> FakeCollection::Delete(std::span<const base::PointId> ids, db::Ack ack) {
+  base::MutexLock lock(&mu_);
+  last_ack_ = ack;
+  uint64_t deleted = 0;
+  for (const base::PointId& id : ids) deleted += points_.erase(id);
+  return deleted;
+}
+
+absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointId> ids,
+                                                    const base::Value& payload, db::Ack ack) {
+  base::MutexLock lock(&mu_);
+  last_ack_ = ack;
+  for (const base::PointId& id : ids) {
+    if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
+  }
+  ++version_;
+  for (const base::PointId& id : ids) {
+    base::Value& old = points_[id].payload;
+    if (old.object() == nullptr) old = base::Value(base::Value::Object());
+    for (const auto& [key, value] : *payload.object()) {
+      if (value.is_null()) {
+        old.object()->erase(key);
+      } else {
+        (*old.object())[key] = value;
+      }
+    }
+  }
+  return version_;
+}
+
+db::StoredPoint FakeCollection::Project(const db::StoredPoint& point, db::Projection with) const {
+  db::StoredPoint out = point;
+  if (!with.payload) out.payload = base::Value();
+  if (!with.vectors) out.vectors.clear();
+  return out;
+}
+
+absl::StatusOr<std::vector<db::StoredPoint>> FakeCollection::Get(std::span<const base::PointId> ids,
+                                                                 db::Projection with) {
+  base::MutexLock lock(&mu_);
+  std::vector<db::StoredPoint> points;
+  for (const base::PointId& id : ids) {
+    if (const auto found = points_.find(id); found != points_.end()) {
+      points.push_back(Project(found->second, with));
+    }
+  }
+  return points;
+}
+
+absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::PointId>& offset,
+                                                      uint32_t limit, db::Projection with) {
+  if (limit == 0 || limit > base::kLimitMax) return absl::InvalidArgumentError("limit");
+  base::MutexLock lock(&mu_);
+  db::ScrollPage page;
+  auto at = offset.has_value() ? points_.lower_bound(*offset) : points_.begin();
+  for (; at != points_.end() && page.points.size() < limit; ++at) {
+    page.points.push_back(Project(at->second, with));
+  }
+  if (at != points_.end()) page.next_offset = at->first;
+  return page;
+}
+
+absl::StatusOr<uint64_t> FakeCollection::Count() {
+  base::MutexLock lock(&mu_);
+  return points_.size();
+}
+
+absl::Status FakeCollection::WaitAtGate(const db::SearchParams& params) {
+  ++searches_waiting;
+  while (search_gate_closed) {
+    if (params.cancelled != nullptr && params.cancelled->load()) {
+      ++searches_cancelled;
+      return absl::CancelledError("cancelled");
+    }
+    if (absl::Now() > params.deadline) return absl::DeadlineExceededError("too late");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> query,
+                                                        const db::SearchParams& params) {
+  if (absl::Status status = WaitAtGate(params); !status.ok()) return status;
+  base::MutexLock lock(&mu_);
+  last_params_ = params;
+  if (params.limit == 0 || params.limit > base::kLimitMax) {
+    return absl::InvalidArgumentError("limit must be 1 .. 10000");
+  }
+  const auto field = std::find_if(schema_.vectors.begin(), schema_.vectors.end(),
+                                  [&](const auto& one) { return one.name == params.field; });
+  if (field == schema_.vectors.end() || query.size() != field->dim) {
+    return absl::InvalidArgumentError("wrong field or dimension");
+  }
+  db::SearchResult result;
+  for (const auto& [id, point] : points_) {
+    const double distance = Distance(query, BytesOf(point, field->name), *field);
+    db::StoredPoint shown = Project(point, params.with);
+    result.hits.push_back({.id = id,
+                           .score = static_cast<float>(-distance),
+                           .distance = static_cast<float>(distance),
+                           .version = point.version,
+                           .payload = std::move(shown.payload),
+                           .vectors = std::move(shown.vectors)});
+  }
+  std::stable_sort(result.hits.begin(), result.hits.end(),
+                   [](const auto& a, const auto& b) { return a.distance < b.distance; });
+  if (params.score_threshold.has_value()) {
+    std::erase_if(result.hits,
+                  [&](const auto& hit) { return hit.score < *params.score_threshold; });
+  }
+  if (result.hits.size() > params.limit) result.hits.resize(params.limit);
+  result.stats.estimated_recall = 1;
+  result.stats.reranked = points_.size();
+  return result;
+}
+
+absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
+                                                  const db::BulkLoadOptions& options) {
+  ++bulk_loads;
+  std::vector<db::Point> all;
+  std::vector<db::Point> batch;
+  for (;;) {
+    batch.clear();
+    if (absl::Status status = source(&batch); !status.ok()) return status;
+    if (batch.empty()) break;
+    if (absl::Status status = Check(batch); !status.ok()) return status;
+    for (db::Point& point : batch) all.push_back(std::move(point));
+    if (options.progress != nullptr) options.progress({"read", all.size(), 0});
+  }
+  const uint64_t rows = all.size();
+  if (options.progress != nullptr) options.progress({"publish", rows, rows});
+  base::MutexLock lock(&mu_);
+  Apply(std::move(all), &points_);
+  return rows;
+}
+
+absl::Status FakeCollection::Absorb() {
+  ++absorbs;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<db::CollectionStats> FakeCollection::Stats() {
+  base::MutexLock lock(&mu_);
+  db::CollectionStats stats{.schema = schema_, .points = points_.size(), .fields = {}};
+  for (const base::VectorFieldSchema& field : schema_.vectors) {
+    stats.fields.push_back({.schema = field,
+                            .lists = 3,
+                            .absorbed_rows = points_.size(),
+                            .fresh_rows = 0,
+                            .memory_bytes = 1000,
+                            .disk_bytes = 2000,
+                            .default_nprobe = 2});
+  }
+  return stats;
+}
+
+db::SearchParams FakeCollection::last_params() const {
+  base::MutexLock lock(&mu_);
+  return last_params_;
+}
+
+db::Ack FakeCollection::last_ack() const {
+  base::MutexLock lock(&mu_);
+  return last_ack_;
+}
+
+absl::Status FakeDatabase::CreateCollection(const base::CollectionSchema& schema) {
+  if (absl::Status status = base::Validate(schema); !status.ok()) return status;
+  base::MutexLock lock(&state_->mu);
+  if (!state_->collections.emplace(schema.name, std::make_shared<FakeCollection>(schema)).second) {
+    return absl::AlreadyExistsError(absl::StrCat("collection ", schema.name, " exists"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status FakeDatabase::DropCollection(std::string_view name) {
+  base::MutexLock lock(&state_->mu);
+  const auto found = state_->collections.find(name);
+  if (found == state_->collections.end()) {
+    return absl::NotFoundError(absl::StrCat("no collection ", base::Sv(name)));
+  }
+  state_->collections.erase(found);
+  return absl::OkStatus();
+}
+
+std::vector<base::CollectionSchema> FakeDatabase::ListCollections() {
+  base::MutexLock lock(&state_->mu);
+  std::vector<base::CollectionSchema> schemas;
+  for (const auto& [name, collection] : state_->collections) {
+    schemas.push_back(collection->schema());
+  }
+  return schemas;
+}
+
+absl::StatusOr<std::shared_ptr<db::Collection>> FakeDatabase::GetCollection(std::string_view name) {
+  base::MutexLock lock(&state_->mu);
+  const auto found = state_->collections.find(name);
+  if (found == state_->collections.end()) {
+    return absl::NotFoundError(absl::StrCat("no collection ", base::Sv(name)));
+  }
+  return std::shared_ptr<db::Collection>(found->second);
+}
+
+db::MemoryUsage FakeDatabase::Memory() const {
+  return {.limit_bytes = 1 << 30, .used_bytes = 1 << 20, .components = {{"fake", 1 << 20}}};
+}
+
+std::shared_ptr<FakeCollection> FakeDatabase::collection(std::string_view name) {
+  base::MutexLock lock(&state_->mu);
+  const auto found = state_->collections.find(name);
+  TESSERA_CHECK(found != state_->collections.end());
+  return found->second;
+}
+
+}  // namespace tessera::api

@@ -1,0 +1,95 @@
+// db::Database in memory, exact by brute force: what the api is tested against.
+//
+// Several databases opened on one state see the same data, as processes see one directory after
+// the other.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+
+#include "base/mutex.h"
+#include "db/database.h"
+
+namespace tessera::api {
+
+// The truth of one collection. Threads: any.
+class FakeCollection : public db::Collection {
+ public:
+  explicit FakeCollection(base::CollectionSchema schema) : schema_(std::move(schema)) {}
+
+  const base::CollectionSchema& schema() const override { return schema_; }
+  absl::StatusOr<uint64_t> Upsert(std::vector<db::Point> points, db::Ack ack) override;
+  absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, db::Ack ack) override;
+  absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
+                                      const base::Value& payload, db::Ack ack) override;
+  absl::StatusOr<std::vector<db::StoredPoint>> Get(std::span<const base::PointId> ids,
+                                                   db::Projection with) override;
+  absl::StatusOr<db::ScrollPage> Scroll(const std::optional<base::PointId>& offset, uint32_t limit,
+                                        db::Projection with) override;
+  absl::StatusOr<uint64_t> Count() override;
+  // Waits while `search_gate` is closed, until the deadline or the cancellation.
+  absl::StatusOr<db::SearchResult> Search(std::span<const float> query,
+                                          const db::SearchParams& params) override;
+  absl::StatusOr<uint64_t> BulkLoad(const db::PointSource& source,
+                                    const db::BulkLoadOptions& options) override;
+  absl::Status Absorb() override;
+  absl::StatusOr<db::CollectionStats> Stats() override;
+
+  // What happened, for tests.
+  std::atomic<int> bulk_loads{0};
+  std::atomic<int> upserts{0};
+  std::atomic<int> absorbs{0};
+  std::atomic<int> searches_cancelled{0};
+  std::atomic<bool> search_gate_closed{false};
+  std::atomic<int> searches_waiting{0};
+  db::SearchParams last_params() const;
+  db::Ack last_ack() const;
+
+ private:
+  using Points = std::map<base::PointId, db::StoredPoint>;
+
+  absl::Status Check(const std::vector<db::Point>& points) const;
+  void Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  db::StoredPoint Project(const db::StoredPoint& point, db::Projection with) const;
+  absl::Status WaitAtGate(const db::SearchParams& params);
+
+  const base::CollectionSchema schema_;
+  mutable base::Mutex mu_;
+  Points points_ ABSL_GUARDED_BY(mu_);
+  uint64_t version_ ABSL_GUARDED_BY(mu_) = 0;
+  db::SearchParams last_params_ ABSL_GUARDED_BY(mu_);
+  db::Ack last_ack_ ABSL_GUARDED_BY(mu_) = db::Ack::kWal;
+};
+
+struct FakeState {
+  base::Mutex mu;
+  std::map<std::string, std::shared_ptr<FakeCollection>, std::less<>> collections
+      ABSL_GUARDED_BY(mu);
+};
+
+class FakeDatabase : public db::Database {
+ public:
+  FakeDatabase() : state_(std::make_shared<FakeState>()) {}
+  explicit FakeDatabase(std::shared_ptr<FakeState> state) : state_(std::move(state)) {}
+
+  absl::Status CreateCollection(const base::CollectionSchema& schema) override;
+  absl::Status DropCollection(std::string_view name) override;
+  std::vector<base::CollectionSchema> ListCollections() override;
+  absl::StatusOr<std::shared_ptr<db::Collection>> GetCollection(std::string_view name) override;
+  db::MemoryUsage Memory() const override;
+  absl::Status Close() override { return absl::OkStatus(); }
+
+  // Pre: it is there.
+  std::shared_ptr<FakeCollection> collection(std::string_view name);
+
+ private:
+  const std::shared_ptr<FakeState> state_;
+};
+
+}  // namespace tessera::api
