@@ -4,12 +4,13 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
-#include "base/strings.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
 #include "rocksdb/options.h"
 #include "rocksdb/sst_file_writer.h"
+
+#include "base/status_macros.h"
+#include "base/strings.h"
 #include "storage/rocks_db.h"
 #include "storage/rocks_status.h"
 
@@ -18,7 +19,9 @@ namespace {
 
 constexpr uint64_t kTableFileBytes = uint64_t{64} << 20;
 
-rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+rocksdb::Slice ToSlice(std::string_view bytes) {
+  return {bytes.data(), bytes.size()};
+}
 
 }  // namespace
 
@@ -64,8 +67,8 @@ absl::Status BulkWriter::Finish(Output* output) {
 absl::Status BulkWriter::Put(Table table, std::string_view key, std::string_view value) {
   if (committed_) return absl::FailedPreconditionError("bulk load: already committed");
   if (key.size() > kKeyBytesMax) {
-    return absl::InvalidArgumentError(absl::StrCat("bulk load: row key has ", key.size(),
-                                                   " bytes, the limit is ", kKeyBytesMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat("bulk load: row key has ", key.size(), " bytes, the limit is ", kKeyBytesMax));
   }
   std::unique_ptr<Output>& output = outputs_[static_cast<size_t>(table)];
   if (output == nullptr) output = std::make_unique<Output>();

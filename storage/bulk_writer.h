@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "storage/row_store.h"
 
 namespace tessera::storage {

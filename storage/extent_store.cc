@@ -16,6 +16,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/aligned_buffer.h"
+#include "storage/directory.h"
 
 namespace tessera::storage {
 namespace {
@@ -216,7 +217,7 @@ absl::StatusOr<std::unique_ptr<ExtentStore>> ExtentStore::Open(base::FileSystem&
         absl::StrCat("extent files of ", options.file_bytes_max, " bytes (at least ", kFileBytesMin,
                      "), ", options.open_files_max, " of them open (at least 1)"));
   }
-  TESSERA_RETURN_IF_ERROR(fs.CreateDirectory(dir));
+  TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
   std::unique_ptr<ExtentStore> store(new ExtentStore(fs, dir, options));
   TESSERA_RETURN_IF_ERROR(store->LoadFileList(next_file));
   return store;

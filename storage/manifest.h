@@ -39,6 +39,8 @@ enum class BlobKind : uint8_t {
   kCodec = 3,
   kCalibration = 4,
   kStatistics = 5,
+  kParts = 6,      // which rows each published part has
+  kLocations = 7,  // row -> list and slot
 };
 
 struct VersionRecord {

@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
-#include "base/strings.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
@@ -16,15 +14,19 @@
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/write_buffer_manager.h"
+
+#include "base/status_macros.h"
+#include "base/strings.h"
+#include "storage/directory.h"
 #include "storage/rocks_file_system.h"
 #include "storage/rocks_status.h"
+#include "storage/wal_check.h"
 
 namespace tessera::storage {
 namespace {
 
 constexpr std::array<std::string_view, kTableCount> kTableNames = {
     "catalog", "points", "ids", "fresh", "locations", "manifest"};
-constexpr int kOpenFilesMax = 512;
 
 // RocksDB's running commentary; what goes wrong is in the statuses.
 class SilentLogger : public rocksdb::Logger {
@@ -51,7 +53,7 @@ std::shared_ptr<rocksdb::TableFactory> NewTableFactory(std::shared_ptr<rocksdb::
 }
 
 void SetLimits(const RowStoreOptions& options, rocksdb::Options* settings) {
-  settings->max_open_files = kOpenFilesMax;
+  settings->max_open_files = static_cast<int>(kOpenTableFilesMax);
   settings->max_background_jobs = 2;
   settings->max_subcompactions = 1;
   settings->max_file_opening_threads = 1;
@@ -88,9 +90,10 @@ rocksdb::Options RocksDb::TableFileOptions(Table which) const {
 }
 
 absl::Status RocksDb::Open(const RowStoreOptions& options) {
-  TESSERA_RETURN_IF_ERROR(fs.CreateDirectory(dir));
+  TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
   TESSERA_ASSIGN_OR_RETURN(lock, fs.Lock(base::JoinPath(dir, "LOCK")));
   TESSERA_RETURN_IF_ERROR(base::RemoveTree(fs, BulkDirectory(*this)));
+  TESSERA_RETURN_IF_ERROR(CheckLogs(fs, dir));
   rocks_fs = NewRocksFileSystem(fs, wals);
   env = rocksdb::NewCompositeEnv(rocks_fs);
   rocksdb::LRUCacheOptions cache_options;
@@ -115,6 +118,7 @@ absl::Status RocksDb::Open(const RowStoreOptions& options) {
   settings->skip_stats_update_on_db_open = true;
   settings->write_buffer_manager = write_buffers;
   settings->table_factory = NewTableFactory(cache);
+  // See wal_check.h: the logs are whole by now.
   settings->wal_recovery_mode = rocksdb::WALRecoveryMode::kAbsoluteConsistency;
   settings->track_and_verify_wals_in_manifest = true;
   SetLimits(options, settings.get());
@@ -126,9 +130,8 @@ absl::Status RocksDb::Open(const RowStoreOptions& options) {
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
-  TESSERA_RETURN_IF_ERROR(
-      FromRocks(rocksdb::DB::Open(*settings, dir, families, &handles, &opened),
-                absl::StrCat("opening the row store in ", dir)));
+  TESSERA_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(*settings, dir, families, &handles, &opened),
+                                    absl::StrCat("opening the row store in ", dir)));
   db.reset(opened);
   unused = handles[0];
   std::copy(handles.begin() + 1, handles.end(), tables.begin());
@@ -148,6 +151,8 @@ absl::Status RocksDb::ReserveWriteBuffer() {
   return Flush();
 }
 
-std::string BulkDirectory(const RocksDb& db) { return base::JoinPath(db.dir, "bulk"); }
+std::string BulkDirectory(const RocksDb& db) {
+  return base::JoinPath(db.dir, "bulk");
+}
 
 }  // namespace tessera::storage

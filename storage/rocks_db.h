@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+
 #include "base/file_system.h"
 #include "base/mutex.h"
 #include "storage/row_store.h"

@@ -10,13 +10,12 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/numbers.h"
-#include "base/mutex.h"
-#include "base/status_macros.h"
-#include "base/strings.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/io_status.h"
 #include "rocksdb/slice.h"
+
+#include "base/mutex.h"
+#include "base/status_macros.h"
 #include "storage/rocks_status.h"
 #include "storage/wal_tracker.h"
 
@@ -28,18 +27,6 @@ using rocksdb::IODebugContext;
 using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
-
-// The number of ".../000012.log".
-std::optional<uint64_t> WalNumber(std::string_view path) {
-  constexpr std::string_view kSuffix = ".log";
-  const std::string_view name = path.substr(path.rfind('/') + 1);
-  if (!name.ends_with(kSuffix)) return std::nullopt;
-  uint64_t number = 0;
-  if (!absl::SimpleAtoi(base::Sv(name.substr(0, name.size() - kSuffix.size())), &number)) {
-    return std::nullopt;
-  }
-  return number;
-}
 
 std::span<std::byte> Writable(char* data, size_t bytes) {
   return std::as_writable_bytes(std::span(data, bytes));
@@ -124,8 +111,12 @@ class WalFile : public rocksdb::FSWritableFile {
  public:
   WalFile(base::FileSystem& fs, std::string path, uint64_t number,
           std::unique_ptr<base::WritableFile> file, WalTracker& tracker)
-      : fs_(fs), path_(std::move(path)), number_(number), tracker_(tracker),
-        file_(std::move(file)), whole_bytes_(file_->size()) {
+      : fs_(fs),
+        path_(std::move(path)),
+        number_(number),
+        tracker_(tracker),
+        file_(std::move(file)),
+        whole_bytes_(file_->size()) {
     tracker_.Created(number_);
   }
 
@@ -293,8 +284,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
     return ToRocks(fs_.CreateDirectory(path));
   }
 
-  IOStatus CreateDirIfMissing(const std::string& path, const IOOptions&,
-                              IODebugContext*) override {
+  IOStatus CreateDirIfMissing(const std::string& path, const IOOptions&, IODebugContext*) override {
     return ToRocks(fs_.CreateDirectory(path));
   }
 
@@ -380,8 +370,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(base::FileSystem& fs,
-                                                        WalTracker& tracker) {
+std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(base::FileSystem& fs, WalTracker& tracker) {
   return std::make_shared<RocksFileSystem>(fs, tracker);
 }
 

@@ -3,9 +3,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "base/strings.h"
 #include "rocksdb/io_status.h"
 #include "rocksdb/status.h"
+
+#include "base/strings.h"
 
 namespace tessera::storage {
 namespace {

@@ -4,14 +4,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
-#include "base/coding.h"
-#include "base/status_macros.h"
-#include "base/strings.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
 #include "rocksdb/write_batch.h"
+
+#include "base/check.h"
+#include "base/coding.h"
+#include "base/status_macros.h"
+#include "base/strings.h"
 #include "storage/bulk_writer.h"
 #include "storage/rocks_db.h"
 #include "storage/rocks_status.h"
@@ -22,7 +23,9 @@ namespace {
 
 enum class Kind : uint8_t { kPut = 1, kDelete = 2, kDeleteRange = 3 };
 
-rocksdb::Slice ToSlice(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+rocksdb::Slice ToSlice(std::string_view bytes) {
+  return {bytes.data(), bytes.size()};
+}
 
 rocksdb::ReadOptions ReadOptionsAt(const void* snapshot) {
   rocksdb::ReadOptions options;
@@ -114,9 +117,9 @@ absl::Status Validate(const RowStoreOptions& options) {
                                                    kBlockCacheBytesMin));
   }
   if (options.write_buffer_bytes < kWriteBufferBytesMin) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("write_buffer_bytes is ", options.write_buffer_bytes, ", must be at least ",
-                     kWriteBufferBytesMin));
+    return absl::InvalidArgumentError(absl::StrCat("write_buffer_bytes is ",
+                                                   options.write_buffer_bytes,
+                                                   ", must be at least ", kWriteBufferBytesMin));
   }
   return absl::OkStatus();
 }
@@ -163,8 +166,8 @@ absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
 }
 
 RowStore::~RowStore() {
-  // Marks what was synced last as durable, for the next open to find damage in it.
-  static_cast<void>(SyncLog());
+  // The second write is the watermark of the first, for the next open to find damage in it.
+  if (SyncLog().ok()) static_cast<void>(Write(WriteSet(), Durability::kBuffered));
 }
 
 absl::Status RowStore::Write(const WriteSet& changes, Durability durability) {
@@ -221,9 +224,13 @@ absl::StatusOr<std::unique_ptr<BulkWriter>> RowStore::NewBulkWriter() {
   return BulkWriter::Create(db_);
 }
 
-absl::Status RowStore::SyncLog() { return Write(WriteSet(), Durability::kSynced); }
+absl::Status RowStore::SyncLog() {
+  return Write(WriteSet(), Durability::kSynced);
+}
 
-absl::Status RowStore::Flush() { return db_->Flush(); }
+absl::Status RowStore::Flush() {
+  return db_->Flush();
+}
 
 uint64_t RowStore::memory_bytes() const {
   // The cache's usage has the write buffers in it, as far as they fit; the rest is read off.

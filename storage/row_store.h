@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "base/file_system.h"
 
 namespace tessera::storage {
@@ -40,6 +41,9 @@ inline constexpr size_t kTableCount = 6;
 // Smaller settings make RocksDB fail under ordinary load.
 inline constexpr uint64_t kBlockCacheBytesMin = uint64_t{2} << 20;
 inline constexpr uint64_t kWriteBufferBytesMin = uint64_t{1} << 20;
+// Table files beyond these are closed and opened again as they are read.
+inline constexpr uint64_t kOpenTableFilesMax = 512;
+inline constexpr uint64_t kOpenTableFileBytes = uint64_t{16} << 10;
 inline constexpr size_t kKeyBytesMax = size_t{64} << 10;
 
 // Changes that are applied together or not at all.
@@ -64,6 +68,7 @@ enum class Durability {
   kBuffered,  // survives kill -9; a later synced write makes it durable too
 };
 
+// On top of both come up to kOpenTableFileBytes per open table file.
 struct RowStoreOptions {
   // Blocks, table indexes and filters, and the accounting of the write buffers, which are charged
   // here as well. A read that finds the cache full of what others hold is kResourceExhausted.
@@ -145,7 +150,8 @@ class RowStore {
   // Moves the write buffers into table files, so that opening has nothing to replay.
   absl::Status Flush();
 
-  // Write buffers, block cache and what RocksDB holds besides.
+  // Write buffers, block cache and open table files; no more than the options and
+  // kOpenTableFileBytes say.
   uint64_t memory_bytes() const;
 
  private:

@@ -1,11 +1,165 @@
 #include "storage/wal_check.h"
 
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
 #include "base/coding.h"
+#include "base/crc32c.h"
+#include "base/status_macros.h"
 
 namespace tessera::storage {
 namespace {
 
+constexpr size_t kBlockBytes = 32768;
+constexpr size_t kHeaderBytes = 7;
 constexpr uint8_t kWatermarkKind = 'W';
+
+// RocksDB's write batch: u64 sequence, u32 count, then operations; ours begin with log data.
+constexpr size_t kBatchHeaderBytes = 12;
+constexpr uint8_t kLogDataTag = 3;
+constexpr size_t kRecordStartBytes = 64;  // enough for both and the watermark
+
+enum class FragmentType : uint8_t { kFull = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
+
+struct Fragment {
+  FragmentType type;
+  std::span<const std::byte> data;
+};
+
+uint32_t Unmask(uint32_t masked) {
+  const uint32_t rotated = masked - 0xa282ead8U;
+  return (rotated >> 17) | (rotated << 15);
+}
+
+// The fragment that `bytes`, a block's rest, begins with.
+std::optional<Fragment> ParseFragment(std::span<const std::byte> bytes) {
+  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  const size_t length = base::LoadU16(bytes.data() + 4);
+  const auto type = static_cast<uint8_t>(bytes[6]);
+  if (type < 1 || type > 4 || length > bytes.size() - kHeaderBytes) return std::nullopt;
+  // The checksum is of type and data.
+  if (base::Crc32c(bytes.subspan(6, 1 + length)) != Unmask(base::LoadU32(bytes.data()))) {
+    return std::nullopt;
+  }
+  return Fragment{static_cast<FragmentType>(type), bytes.subspan(kHeaderBytes, length)};
+}
+
+bool AllZero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+// Reads one log from front to back. After damage it goes on at whatever checks out next, only to
+// find watermarks.
+class LogScan {
+ public:
+  explicit LogScan(uint64_t number) : number_(number) {}
+
+  // The next block of the file; all but the last are full.
+  void AddBlock(std::span<const std::byte> block) {
+    size_t at = 0;
+    while (at < block.size()) {
+      const std::span<const std::byte> rest = block.subspan(at);
+      const bool trailer = kBlockBytes - at < kHeaderBytes;
+      if (trailer && AllZero(rest)) {
+        at = block.size();
+      } else if (const std::optional<Fragment> fragment = ParseFragment(rest)) {
+        at += kHeaderBytes + fragment->data.size();
+        AddFragment(*fragment, bytes_ + at);
+      } else {
+        Damage();
+        ++at;
+      }
+    }
+    bytes_ += block.size();
+  }
+
+  void End() {
+    if (in_record_) Damage();
+  }
+
+  uint64_t number() const { return number_; }
+  uint64_t bytes() const { return bytes_; }
+  bool damaged() const { return damaged_; }
+  // Where the last record before any damage ends.
+  WalPosition whole() const { return {number_, whole_bytes_}; }
+  // The highest watermark in any record.
+  WalPosition durable() const { return durable_; }
+
+ private:
+  void Damage() {
+    damaged_ = true;
+    in_record_ = false;
+  }
+
+  void AddFragment(const Fragment& fragment, uint64_t end) {
+    const bool begins =
+        fragment.type == FragmentType::kFull || fragment.type == FragmentType::kFirst;
+    if (begins == in_record_) Damage();  // a record without its end, or an end without its record
+    if (begins) {
+      record_start_.clear();
+      in_record_ = true;
+    }
+    if (!in_record_) return;
+    const size_t wanted = kRecordStartBytes - record_start_.size();
+    const std::span<const std::byte> start =
+        fragment.data.first(std::min(wanted, fragment.data.size()));
+    record_start_.append(reinterpret_cast<const char*>(start.data()), start.size());
+    if (fragment.type == FragmentType::kFirst || fragment.type == FragmentType::kMiddle) return;
+    in_record_ = false;
+    if (!damaged_) whole_bytes_ = end;
+    TakeWatermark();
+  }
+
+  void TakeWatermark() {
+    if (record_start_.size() < kBatchHeaderBytes) return;
+    base::Decoder decoder(std::string_view(record_start_).substr(kBatchHeaderBytes));
+    uint8_t tag = 0;
+    std::string_view log_data;
+    WalPosition found;
+    if (decoder.U8(&tag).ok() && tag == kLogDataTag && decoder.Bytes(&log_data).ok() &&
+        DecodeWatermark(log_data, &found) && found.log <= number_) {
+      durable_ = std::max(durable_, found);
+    }
+  }
+
+  uint64_t number_;
+  uint64_t bytes_ = 0;
+  uint64_t whole_bytes_ = 0;
+  bool damaged_ = false;
+  bool in_record_ = false;
+  std::string record_start_;
+  WalPosition durable_;
+};
+
+absl::StatusOr<LogScan> ScanLog(base::FileSystem& fs, const std::string& path, uint64_t number) {
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<base::RandomAccessFile> file,
+                           fs.OpenForRead(path, {}));
+  LogScan scan(number);
+  std::vector<std::byte> block(kBlockBytes);
+  for (;;) {
+    TESSERA_ASSIGN_OR_RETURN(const size_t got, file->Read(scan.bytes(), block));
+    scan.AddBlock(std::span(block).first(got));
+    if (got < kBlockBytes) break;
+  }
+  scan.End();
+  return scan;
+}
+
+absl::Status CutAndSync(base::FileSystem& fs, const std::string& path, const LogScan& scan) {
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<base::WritableFile> file,
+                           fs.OpenForWrite(path, base::WriteMode::kAppend));
+  if (scan.damaged()) TESSERA_RETURN_IF_ERROR(file->Truncate(scan.whole().bytes));
+  TESSERA_RETURN_IF_ERROR(file->Sync());
+  return file->Close();
+}
 
 }  // namespace
 
@@ -22,6 +176,50 @@ bool DecodeWatermark(std::string_view bytes, WalPosition* durable) {
   uint8_t kind = 0;
   return decoder.U8(&kind).ok() && kind == kWatermarkKind && decoder.Varint64(&durable->log).ok() &&
          decoder.Varint64(&durable->bytes).ok() && decoder.ExpectEnd().ok();
+}
+
+absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));
+  std::vector<std::pair<uint64_t, std::string>> paths;
+  for (const std::string& name : names) {
+    if (const std::optional<uint64_t> number = WalNumber(name); number.has_value()) {
+      paths.emplace_back(*number, base::JoinPath(dir, name));
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+
+  std::vector<LogScan> scans;
+  WalPosition durable;
+  for (const auto& [number, path] : paths) {
+    TESSERA_ASSIGN_OR_RETURN(LogScan scan, ScanLog(fs, path, number));
+    scans.push_back(std::move(scan));
+    durable = std::max(durable, scans.back().durable());
+  }
+  for (size_t i = 0; i < scans.size(); ++i) {
+    const LogScan& scan = scans[i];
+    const bool too_short = scan.number() == durable.log;
+    if ((scan.damaged() || too_short) && scan.whole() < durable) {
+      return absl::DataLossError(
+          absl::StrCat("row store log ", paths[i].second, " is damaged at byte ",
+                       scan.whole().bytes, " of ", scan.bytes(), ", but everything up to byte ",
+                       durable.bytes, " of log ", durable.log, " was synced"));
+    }
+  }
+
+  // Later logs go first: as long as the torn one is torn, the next open does this again.
+  const auto torn =
+      std::find_if(scans.begin(), scans.end(), [](const LogScan& scan) { return scan.damaged(); });
+  const auto kept = static_cast<size_t>(torn - scans.begin()) + (torn == scans.end() ? 0 : 1);
+  for (size_t i = scans.size(); i > kept; --i) {
+    TESSERA_RETURN_IF_ERROR(fs.RemoveFile(paths[i - 1].second));
+  }
+  if (kept < scans.size()) TESSERA_RETURN_IF_ERROR(fs.SyncDirectory(dir));
+  // Synced as well where nothing is wrong: a log that RocksDB has replayed may outlive a power cut
+  // for a while, and must not turn into a torn one behind which acknowledged writes follow.
+  for (size_t i = 0; i < kept; ++i) {
+    TESSERA_RETURN_IF_ERROR(CutAndSync(fs, paths[i].second, scans[i]));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace tessera::storage

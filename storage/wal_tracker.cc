@@ -2,7 +2,22 @@
 
 #include <algorithm>
 
+#include "absl/strings/numbers.h"
+
+#include "base/strings.h"
+
 namespace tessera::storage {
+
+std::optional<uint64_t> WalNumber(std::string_view path) {
+  constexpr std::string_view kSuffix = ".log";
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  if (!name.ends_with(kSuffix)) return std::nullopt;
+  uint64_t number = 0;
+  if (!absl::SimpleAtoi(base::Sv(name.substr(0, name.size() - kSuffix.size())), &number)) {
+    return std::nullopt;
+  }
+  return number;
+}
 
 void WalTracker::Created(uint64_t log) {
   const base::MutexLock lock(&mu_);

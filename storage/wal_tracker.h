@@ -11,11 +11,17 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
+
 #include "base/mutex.h"
 
 namespace tessera::storage {
+
+// 12 for ".../000012.log"; nothing for other files.
+std::optional<uint64_t> WalNumber(std::string_view path);
 
 // Every log before `log` and the first `bytes` bytes of `log` are durable.
 struct WalPosition {
