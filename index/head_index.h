@@ -1,0 +1,126 @@
+// HeadIndex: the heads of all lists in memory, and which of them a query should probe.
+//
+// A head is kept as one unsigned byte per dimension with a scale of its own, relative to an origin
+// that all heads share (their mean; zero under inner product):
+//
+//   head[j] = origin[j] + scale * (code[j] - 128)
+//
+// That decoded head is *the* head of the list: codecs encode the list against it, and the distances
+// returned here refer to it exactly, so the rounding costs a list nothing.
+//
+// Probe order. Lists are not visited by the distance to the head alone: of two heads equally far
+// away, the list with the tighter rows is the better one under L2 and cosine, the one with the
+// wider rows under inner product. With S = mean |x - head|^2 of the list's rows the order is
+// ascending by
+//
+//   L2 |q - c|^2 + 0.1 S      cosine |q - c|^2 + 0.4 S      inner product -<q, c> - 0.2 |q| sqrt(S)
+//
+// which, at recall .95 of the rows' lists, probes 10 % (glove, L2), 28 % (glove, cosine) and 50 %
+// (glove, inner product) fewer lists than S = 0.
+//
+// Serialised (little-endian):
+//
+//   u32 magic "THD1" | u8 metric | u32 dim | u32 heads | f32 origin[dim] | f32 scales[heads] |
+//   f32 spreads[heads] | u8 codes[heads * dim] | u32 CRC-32C of all before it
+//
+// Threads: a HeadIndex is immutable and shared; a HeadScratch belongs to one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "base/types.h"
+#include "index/kernels/head_kernels.h"
+
+namespace tessera::index {
+
+struct HeadHit {
+  uint32_t list;
+  float distance2;  // |q - c|^2 of the decoded head c
+  float dot;        // <q, c>
+};
+
+// Reused from query to query; grows to about 8 bytes per head.
+class HeadScratch {
+ private:
+  friend class HeadIndex;
+  std::vector<float> query_;   // [dim] relative to the origin
+  std::vector<int8_t> codes_;  // [dim rounded up to 4]
+  std::vector<float> keys_;    // one per head
+  std::vector<float> sample_;
+  std::vector<uint32_t> found_;
+  std::vector<uint64_t> ranked_;  // order of the key, list
+};
+
+struct HeadIndexOptions {
+  base::Metric metric = base::Metric::kL2;
+  // Mean |x - head|^2 of each list's rows, in search space; only read during Build. Empty: unknown,
+  // lists are probed by distance (by dot product under inner product).
+  std::span<const float> spreads = {};
+  uint64_t seed = 1;
+  uint32_t thread_count = 0;  // 0: one per core
+};
+
+class HeadIndex {
+ public:
+  // Shapes: heads [n x dim], row-major, finite, in search space; n may be 0.
+  // Pre:    1 <= dim <= base::kDimMax; spreads are empty or [n], finite, not negative.
+  // Cost:   O(n dim). Deterministic.
+  static std::unique_ptr<HeadIndex> Build(std::span<const float> heads, size_t dim,
+                                          const HeadIndexOptions& options);
+
+  size_t head_count() const { return scales_.size(); }
+  size_t dim() const { return dim_; }
+  base::Metric metric() const { return metric_; }
+  size_t memory_bytes() const;
+
+  // The lists to probe, best first: replaces `out` by min(nprobe, head_count()) hits.
+  //
+  // Shapes: query [dim], finite, in search space.
+  // Heads are ranked with a query of one byte per dimension; a quarter more than wanted is taken
+  // and ranked again in f32, so that order and distances are those of the decoded heads to f32
+  // rounding; a head that belongs to the last few hits may rarely be missing.
+  void Nearest(const float* query, uint32_t nprobe, HeadScratch* scratch,
+               std::vector<HeadHit>* out) const;
+
+  // The head as the index keeps it. Shape: out [dim]. Equal on every machine.
+  void DecodeHead(uint32_t list, float* out) const;
+
+  std::string Serialize() const;
+  // Errors: kDataLoss for any damage.
+  static absl::StatusOr<std::unique_ptr<HeadIndex>> Deserialize(std::string_view bytes);
+
+ private:
+  HeadIndex() = default;
+  void EncodeHead(const float* head, size_t number);
+  void Finish();
+  void PrepareQuery(const float* query, HeadScratch* scratch) const;
+  void ScoreFlat(float query_norm, HeadScratch* scratch) const;
+
+  // As serialised.
+  base::Metric metric_ = base::Metric::kL2;
+  size_t dim_ = 0;
+  std::vector<float> origin_;
+  std::vector<float> scales_;
+  std::vector<float> spreads_;
+  std::vector<uint8_t> codes_;  // [heads x dim]
+
+  // Derived.
+  std::vector<float> norms2_;        // |c - origin|^2
+  std::vector<float> origin_dots_;   // <origin, c - origin>
+  std::vector<float> order_terms_;   // what a spread adds to the order
+  std::vector<uint8_t> zero_codes_;  // [dim] of the origin
+  size_t quads_ = 0;
+  std::vector<uint8_t> block_codes_;  // HeadBlocks of all heads
+  std::vector<float> block_scales_;
+  std::vector<float> block_biases_;
+};
+
+}  // namespace tessera::index
