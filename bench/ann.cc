@@ -58,6 +58,7 @@ struct Measured {
   SearchPoint point;
   double recall = 0;
   PassReport cold;
+  double open_seconds = 0;
   std::map<int, std::vector<PassReport>> passes;  // by threads
 };
 
@@ -117,6 +118,7 @@ absl::Status AnnRun::StartWorkers() {
     engine_options.k = options_.k;
     engine_options.build_threads = options_.build_threads;
     engine_options.memory_limit = options_.memory_limit;
+    engine_options.server_binary = options_.server_binary;
     engine_options.work_dir = absl::StrCat(directory_->path(), "/", name);
     std::filesystem::create_directory(engine_options.work_dir);
     if (NewEngine(name, engine_options) == nullptr) {
@@ -180,13 +182,14 @@ absl::StatusOr<double> AnnRun::Recall(Contestant& contestant, const SearchPoint&
 absl::Status AnnRun::MeasureRecallAndCold(Contestant& contestant) {
   for (Measured& measured : contestant.points) {
     if (options_.cold) {
-      const absl::Status cold = contestant.worker->MakeCold();
+      const absl::StatusOr<double> cold = contestant.worker->MakeCold();
       if (cold.ok()) {
+        measured.open_seconds = *cold;
         TESSERA_ASSIGN_OR_RETURN(
             measured.cold, contestant.worker->Measure(
                                {.point = measured.point, .seconds_min = 0, .warmup_seconds = 0}));
-      } else if (cold.code() != absl::StatusCode::kUnimplemented) {
-        return cold;
+      } else if (cold.status().code() != absl::StatusCode::kUnimplemented) {
+        return cold.status();
       }
     }
     TESSERA_ASSIGN_OR_RETURN(measured.recall, Recall(contestant, measured.point));
@@ -253,6 +256,7 @@ Result AnnRun::Describe(const Contestant& contestant, const Measured& measured) 
   result.peak_bytes = contestant.memory.peak_bytes;
   result.accounted_bytes = contestant.memory.accounted_bytes;
   result.disk_bytes = contestant.build.disk_bytes;
+  result.open_seconds = measured.open_seconds;
   result.recall = measured.recall;
   result.qps_1 = MedianOf(measured.passes, 1, &PassReport::qps);
   result.qps_2 = MedianOf(measured.passes, 2, &PassReport::qps);

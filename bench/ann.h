@@ -35,8 +35,9 @@ struct AnnOptions {
   uint32_t k = 10;
   uint64_t memory_limit = 0;
   int build_threads = 2;
-  bool cold = false;     // also each point's first pass after a cold start, where there is one
-  std::string work_dir;  // a directory is made in it and removed at the end
+  bool cold = false;          // also each point's first pass after a cold start, where there is one
+  std::string server_binary;  // `tessera`; empty: beside this program
+  std::string work_dir;       // a directory is made in it and removed at the end
 
   // --- Measuring ---
   int passes = 5;

@@ -29,8 +29,9 @@ struct EngineOptions {
   base::Metric metric = base::Metric::kL2;
   uint32_t k = 10;
   int build_threads = 2;
-  uint64_t memory_limit = 0;  // bytes; 0: the engine's default. In-memory peers have no limit.
-  std::string work_dir{};     // exists, empty; for engines with files
+  uint64_t memory_limit = 0;    // bytes; 0: the engine's default. In-memory peers have no limit.
+  std::string work_dir{};       // exists, empty; for engines with files
+  std::string server_binary{};  // `tessera`, for engines that start it; "": beside this program
 };
 
 class Engine {
@@ -54,12 +55,12 @@ class Engine {
   // External ids of at most k nearest rows, best first, into `*ids` (overwritten).
   virtual absl::Status Search(std::span<const float> query, std::vector<uint64_t>* ids) = 0;
 
-  // Closes and opens what is on disk with every cache empty.
+  // Closes and opens what is on disk with every cache empty; returns the seconds opening took.
   // Errors: kUnimplemented for an engine that has nothing on disk.
-  virtual absl::Status MakeCold() { return absl::UnimplementedError("all in memory"); }
+  virtual absl::StatusOr<double> MakeCold() { return absl::UnimplementedError("all in memory"); }
 
   virtual uint64_t disk_bytes() const { return 0; }
-  // The process that holds the index: 0 is this one.
+  // The process that holds the index: 0 is this one, negative none now. From any thread.
   virtual int process_id() const { return 0; }
   // What the engine itself accounts for; 0 if it does not.
   virtual uint64_t accounted_bytes() const { return 0; }

@@ -4,6 +4,7 @@
 #include "bench/peers/hnswlib_engine.h"
 #if defined(TESSERA_BENCH_DATABASE)
 #include "bench/tessera_engine.h"
+#include "bench/tessera_grpc_engine.h"
 #endif
 
 namespace tessera::bench {
@@ -17,6 +18,7 @@ struct Entry {
 constexpr Entry kEngines[] = {
 #if defined(TESSERA_BENCH_DATABASE)
     {"tessera", NewTesseraEngine},
+    {"tessera_grpc", NewTesseraGrpcEngine},
 #endif
     {"hnswlib", NewHnswlibEngine},
     {"faiss-ivfpqfs", NewFaissEngine},

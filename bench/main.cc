@@ -17,6 +17,7 @@
 #include "base/strings.h"
 #include "bench/ann.h"
 #include "bench/engines.h"
+#include "bench/markdown.h"
 #include "bench/report.h"
 #include "bench/result.h"
 
@@ -118,6 +119,8 @@ void AddAnn(CLI::App& app, AnnFlags* flags) {
   ann->add_option("--pass-seconds", options.pass_seconds, "least duration of a pass")
       ->capture_default_str();
   ann->add_flag("--cold", options.cold, "also the first pass after a cold start");
+  ann->add_option("--server-binary", options.server_binary,
+                  "the `tessera` that tessera_grpc starts; the one beside this program if missing");
   ann->add_option("--work", options.work_dir, "directory for data directories, removed at the end");
   ann->add_option("--cache", options.cache_dir, "directory where computed truths are kept");
   ann->add_option("--commit", options.commit, "commit in the results; asked of git when missing");
@@ -127,6 +130,7 @@ void AddAnn(CLI::App& app, AnnFlags* flags) {
 struct ReportFlags {
   std::vector<std::string> inputs;
   std::string output = "report.html";
+  bool markdown = false;
 };
 
 absl::Status Report(const ReportFlags& flags) {
@@ -136,6 +140,7 @@ absl::Status Report(const ReportFlags& flags) {
     results.insert(results.end(), more.begin(), more.end());
   }
   if (results.empty()) return absl::InvalidArgumentError("no result lines in the input");
+  if (flags.markdown) std::cout << RenderMarkdown(results);
   std::ofstream file(flags.output);
   file << RenderReport(results);
   file.close();
@@ -148,6 +153,7 @@ void AddReport(CLI::App& app, ReportFlags* flags) {
   CLI::App* report = app.add_subcommand("report", "one HTML page from result lines");
   report->add_option("results", flags->inputs, "files of JSON lines written by `ann`")->required();
   report->add_option("--output,-o", flags->output, "page to write")->capture_default_str();
+  report->add_flag("--markdown", flags->markdown, "also print a table of what matters most");
 }
 
 int Main(int argc, char** argv) {

@@ -1,15 +1,14 @@
 #include "bench/report.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 #include "base/memory_budget.h"
+#include "bench/curve.h"
 #include "bench/svg_plot.h"
 
 namespace tessera::bench {
@@ -51,52 +50,6 @@ td.note { white-space: normal; text-align: left; color: var(--soft); min-width: 
 details { margin-top: 14px; } summary { cursor: pointer; color: var(--soft); }
 )";
 
-// What is drawn in one plot.
-struct GroupKey {
-  std::string dataset;
-  uint32_t k = 0;
-  uint64_t memory_limit = 0;
-  friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
-};
-
-struct Group {
-  GroupKey key;
-  std::vector<Result> results;       // the last of each setting, in order of appearance
-  std::vector<std::string> engines;  // in order of appearance
-};
-
-std::vector<Group> GroupResults(const std::vector<Result>& results) {
-  std::vector<Group> groups;
-  for (const Result& result : results) {
-    const GroupKey key{result.dataset, result.k, result.memory_limit};
-    auto group = std::find_if(groups.begin(), groups.end(),
-                              [&](const Group& other) { return other.key == key; });
-    if (group == groups.end()) group = groups.insert(groups.end(), Group{key, {}, {}});
-    const auto same = [&](const Result& other) {
-      return std::tie(other.engine, other.params, other.cache) ==
-             std::tie(result.engine, result.params, result.cache);
-    };
-    const auto old = std::find_if(group->results.begin(), group->results.end(), same);
-    if (old != group->results.end()) {
-      *old = result;
-    } else {
-      group->results.push_back(result);
-    }
-    if (std::count(group->engines.begin(), group->engines.end(), result.engine) == 0) {
-      group->engines.push_back(result.engine);
-    }
-  }
-  return groups;
-}
-
-std::vector<Result> Warm(const Group& group, const std::string& engine) {
-  std::vector<Result> warm;
-  for (const Result& result : group.results) {
-    if (result.engine == engine && result.cache == "warm") warm.push_back(result);
-  }
-  return warm;
-}
-
 std::string Bytes(uint64_t bytes) {
   return bytes == 0 ? "-" : absl::StrFormat("%.1f MB", static_cast<double>(bytes) / 1e6);
 }
@@ -105,9 +58,9 @@ std::string Qps(double qps) {
   return qps > 0 ? absl::StrFormat("%.0f", qps) : "-";
 }
 
-PlotSeries MakeSeries(const Group& group, const std::string& engine, int color) {
+PlotSeries MakeSeries(const ResultGroup& group, const std::string& engine, int color) {
   PlotSeries series{engine, color, {}};
-  std::vector<Result> results = Warm(group, engine);
+  std::vector<Result> results = WarmResults(group, engine);
   const std::vector<Result> front = ParetoFront(results);
   std::sort(results.begin(), results.end(),
             [](const Result& a, const Result& b) { return a.recall < b.recall; });
@@ -124,27 +77,29 @@ PlotSeries MakeSeries(const Group& group, const std::string& engine, int color) 
   return series;
 }
 
-void AppendSummaryRow(const Group& group, const std::string& engine, std::string* html) {
-  const std::vector<Result> warm = Warm(group, engine);
+void AppendSummaryRow(const ResultGroup& group, const std::string& engine, std::string* html) {
+  const std::vector<Result> warm = WarmResults(group, engine);
   if (warm.empty()) return;
   const Result& any = warm.back();
   const std::vector<Result> front = ParetoFront(warm);
-  absl::StrAppendFormat(html, "<tr><td>%s</td><td>%.1f s</td><td>%s</td><td>%s</td>",
+  absl::StrAppendFormat(html, "<tr><td>%s</td><td>%.1f s</td><td>%s</td><td>%s</td><td>%s</td>",
                         EscapeHtml(engine), any.build_seconds, Bytes(any.resident_bytes),
-                        Bytes(any.disk_bytes));
+                        Bytes(any.peak_bytes), Bytes(any.disk_bytes));
   for (const double target : kTargets) {
     absl::StrAppend(html, "<td>", Qps(QpsAtRecall(front, target).value_or(0)), "</td>");
   }
   const auto defaults = std::find_if(warm.begin(), warm.end(),
                                      [](const Result& result) { return result.params.empty(); });
+  const std::optional<double> ratio = DefaultsAgainstSweep(warm);
   absl::StrAppend(html, "<td>",
                   defaults == warm.end()
                       ? "-"
                       : absl::StrFormat("%.4f at %.0f", defaults->recall, defaults->qps_1),
+                  "</td><td>", ratio.has_value() ? absl::StrFormat("%.2f", *ratio) : "-",
                   "</td><td class=\"note\">", EscapeHtml(any.description), "</td></tr>\n");
 }
 
-void AppendAllPoints(const Group& group, std::string* html) {
+void AppendAllPoints(const ResultGroup& group, std::string* html) {
   absl::StrAppend(html, "<details><summary>All ", group.results.size(),
                   " measured points</summary><div class=\"scroll\"><table>\n"
                   "<tr><th>engine</th><th>parameters</th><th>cache</th><th>recall</th>"
@@ -162,11 +117,12 @@ void AppendAllPoints(const Group& group, std::string* html) {
   absl::StrAppend(html, "</table></div></details>\n");
 }
 
-void AppendGroup(const Group& group, const std::map<std::string, int>& colors, std::string* html) {
+void AppendGroup(const ResultGroup& group, const std::map<std::string, int>& colors,
+                 std::string* html) {
   const Result& first = group.results.front();
-  absl::StrAppend(html, "<section><h2>", EscapeHtml(group.key.dataset), "</h2>\n<p>", first.rows,
-                  " x ", first.dim, " ", EscapeHtml(first.type), ", ", EscapeHtml(first.metric),
-                  ", ", first.queries, " queries, recall@", first.k);
+  absl::StrAppend(html, "<section><h2>", EscapeHtml(group.dataset), "</h2>\n<p>", first.rows, " x ",
+                  first.dim, " ", EscapeHtml(first.type), ", ", EscapeHtml(first.metric), ", ",
+                  first.queries, " queries, recall@", first.k);
   if (first.memory_limit != 0) {
     absl::StrAppend(html, ", memory limit ", base::FormatByteSize(first.memory_limit));
   }
@@ -176,7 +132,7 @@ void AppendGroup(const Group& group, const std::map<std::string, int>& colors, s
   for (const std::string& engine : group.engines) {
     series.push_back(MakeSeries(group, engine, colors.at(engine)));
   }
-  absl::StrAppend(html, RecallPlot("Recall and throughput on " + group.key.dataset, series),
+  absl::StrAppend(html, RecallPlot("Recall and throughput on " + group.dataset, series),
                   "<div class=\"legend\">");
   for (const PlotSeries& one : series) {
     absl::StrAppend(html, "<span style=\"--c:var(--series-", one.color, ")\">",
@@ -184,11 +140,11 @@ void AppendGroup(const Group& group, const std::map<std::string, int>& colors, s
   }
   absl::StrAppend(html,
                   "</div>\n<div class=\"scroll\"><table>\n<tr><th>engine</th><th>build</th>"
-                  "<th>resident</th><th>on disk</th>");
+                  "<th>resident</th><th>peak</th><th>on disk</th>");
   for (const double target : kTargets) {
     absl::StrAppendFormat(html, "<th>QPS at recall %.2f</th>", target);
   }
-  absl::StrAppend(html, "<th>defaults: recall, QPS</th><th></th></tr>\n");
+  absl::StrAppend(html, "<th>defaults: recall, QPS</th><th>over the sweep</th><th></th></tr>\n");
   for (const std::string& engine : group.engines) AppendSummaryRow(group, engine, html);
   absl::StrAppend(html, "</table></div>\n");
   AppendAllPoints(group, html);
@@ -197,35 +153,11 @@ void AppendGroup(const Group& group, const std::map<std::string, int>& colors, s
 
 }  // namespace
 
-std::vector<Result> ParetoFront(std::vector<Result> results) {
-  std::sort(results.begin(), results.end(), [](const Result& a, const Result& b) {
-    return a.recall > b.recall || (a.recall == b.recall && a.qps_1 > b.qps_1);
-  });
-  std::vector<Result> front;
-  for (Result& result : results) {
-    if (front.empty() || result.qps_1 > front.back().qps_1) front.push_back(std::move(result));
-  }
-  std::reverse(front.begin(), front.end());
-  return front;
-}
-
-std::optional<double> QpsAtRecall(const std::vector<Result>& front, double recall) {
-  const auto above = std::find_if(front.begin(), front.end(),
-                                  [&](const Result& result) { return result.recall >= recall; });
-  if (above == front.end()) return std::nullopt;
-  if (above == front.begin() || above->recall == recall) return above->qps_1;
-  const Result& below = *(above - 1);
-  const double low = RecallScale(below.recall);
-  const double high = RecallScale(above->recall);
-  const double share = high > low ? (RecallScale(recall) - low) / (high - low) : 1;
-  return std::exp((1 - share) * std::log(below.qps_1) + share * std::log(above->qps_1));
-}
-
 std::string RenderReport(const std::vector<Result>& results) {
-  const std::vector<Group> groups = GroupResults(results);
+  const std::vector<ResultGroup> groups = GroupResults(results);
   std::map<std::string, int> colors;  // an engine keeps its colour over all plots
   std::string html = kHead;
-  for (const Group& group : groups) {
+  for (const ResultGroup& group : groups) {
     for (const std::string& engine : group.engines) {
       colors.try_emplace(engine, static_cast<int>(colors.size()) % kPlotColors);
     }
@@ -236,13 +168,15 @@ std::string RenderReport(const std::vector<Result>& results) {
                           ".s%d .point > :not(.ring) { fill: var(--series-%d); }\n",
                           i, i, i, i, i);
   }
-  absl::StrAppend(&html,
-                  "</style></head><body>\n<h1>Recall and throughput</h1>\n"
-                  "<p>Every query by itself on one thread, external ids in the reply, medians of "
-                  "alternating passes. Up and to the right is better; the dashed line is recall "
-                  "0.95, a ring marks an engine's defaults, faint points are beaten by others of "
-                  "the same engine.</p>\n");
-  for (const Group& group : groups) AppendGroup(group, colors, &html);
+  absl::StrAppend(
+      &html,
+      "</style></head><body>\n<h1>Recall and throughput</h1>\n"
+      "<p>Every query by itself on one thread, external ids in the reply, medians of "
+      "alternating passes. Up and to the right is better; the dashed line is recall "
+      "0.95, a ring marks an engine's defaults, faint points are beaten by others of "
+      "the same engine. \"Over the sweep\": QPS of the defaults over what other settings "
+      "of the engine reach at the same recall.</p>\n");
+  for (const ResultGroup& group : groups) AppendGroup(group, colors, &html);
   absl::StrAppend(&html, "</body></html>\n");
   return html;
 }

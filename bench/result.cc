@@ -34,6 +34,7 @@ void VisitFields(R& result, const Visitor& visit) {
   visit("peak_bytes", result.peak_bytes);
   visit("accounted_bytes", result.accounted_bytes);
   visit("disk_bytes", result.disk_bytes);
+  visit("open_seconds", result.open_seconds);
   visit("recall", result.recall);
   visit("qps_1", result.qps_1);
   visit("qps_2", result.qps_2);

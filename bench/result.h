@@ -32,9 +32,10 @@ struct Result {
   double build_seconds = 0;
   int build_threads = 0;
   uint64_t resident_bytes = 0;   // anonymous memory the engine added, after the build
-  uint64_t peak_bytes = 0;       // highest resident set of its process, file pages included
+  uint64_t peak_bytes = 0;       // highest anonymous memory, build and searches included
   uint64_t accounted_bytes = 0;  // what the engine says it holds; 0: does not say
   uint64_t disk_bytes = 0;
+  double open_seconds = 0;  // opening what is on disk, all caches empty; 0: not measured
 
   // What it gives.
   double recall = 0;

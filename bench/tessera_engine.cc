@@ -1,50 +1,18 @@
 #include "bench/tessera_engine.h"
 
-#include <algorithm>
-#include <filesystem>
 #include <utility>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 #include "base/memory_budget.h"
 #include "base/status_macros.h"
+#include "bench/tessera_common.h"
 #include "db/database.h"
 
 namespace tessera::bench {
 namespace {
-
-constexpr char kCollection[] = "bench";
-constexpr uint64_t kSourceBytes = uint64_t{1} << 20;
-
-// Hands the rows of a file to a bulk load.
-class FileSource {
- public:
-  explicit FileSource(const VectorFile& file)
-      : file_(file), rows_(std::max<uint64_t>(1, kSourceBytes / file.row_bytes())) {}
-
-  absl::Status Next(std::vector<db::Point>* batch) {
-    const uint64_t count = std::min(rows_, file_.rows() - next_);
-    chunk_.resize(count * file_.row_bytes());
-    TESSERA_RETURN_IF_ERROR(file_.Read(next_, count, chunk_.data()));
-    for (uint64_t row = 0; row < count; ++row) {
-      const char* bytes = reinterpret_cast<const char*>(chunk_.data()) + row * file_.row_bytes();
-      db::Point& point = batch->emplace_back();
-      point.id = base::PointId(next_ + row);
-      point.vectors.push_back({"", std::string(bytes, file_.row_bytes())});
-    }
-    next_ += count;
-    return absl::OkStatus();
-  }
-
- private:
-  const VectorFile& file_;
-  const uint64_t rows_;
-  uint64_t next_ = 0;
-  std::vector<std::byte> chunk_;
-};
 
 class TesseraEngine : public Engine {
  public:
@@ -58,11 +26,17 @@ class TesseraEngine : public Engine {
   }
 
   absl::Status Build(const VectorFile& base) override;
-  std::vector<SearchPoint> DefaultSweep() const override;
-  absl::Status Configure(const SearchPoint& point) override;
-  absl::Status Search(std::span<const float> query, std::vector<uint64_t>* ids) override;
-  absl::Status MakeCold() override;
-  uint64_t disk_bytes() const override;
+  std::vector<SearchPoint> DefaultSweep() const override { return TesseraSweep(); }
+  absl::Status Configure(const SearchPoint& point) override {
+    TESSERA_ASSIGN_OR_RETURN(params_, TesseraParams(point, options_.k));
+    return absl::OkStatus();
+  }
+  absl::Status Search(std::span<const float> query, std::vector<uint64_t>* ids) override {
+    TESSERA_ASSIGN_OR_RETURN(const db::SearchResult result, collection_->Search(query, params_));
+    return TakeIds(result, ids);
+  }
+  absl::StatusOr<double> MakeCold() override;
+  uint64_t disk_bytes() const override { return DirectoryBytes(path()); }
   uint64_t accounted_bytes() const override { return database_->Memory().used_bytes; }
 
  private:
@@ -85,13 +59,9 @@ absl::Status TesseraEngine::Open() {
 
 absl::Status TesseraEngine::Build(const VectorFile& base) {
   TESSERA_RETURN_IF_ERROR(Open());
-  base::VectorFieldSchema field;
-  field.dim = base.dim();
-  field.metric = options_.metric;
-  field.type = base.type();
-  TESSERA_RETURN_IF_ERROR(database_->CreateCollection({kCollection, {field}}));
-  TESSERA_ASSIGN_OR_RETURN(collection_, database_->GetCollection(kCollection));
-  FileSource source(base);
+  TESSERA_RETURN_IF_ERROR(database_->CreateCollection(BenchSchema(base, options_.metric)));
+  TESSERA_ASSIGN_OR_RETURN(collection_, database_->GetCollection(kBenchCollection));
+  RowSource source(base);
   db::BulkLoadOptions load;
   load.threads = options_.build_threads;
   return collection_
@@ -99,74 +69,15 @@ absl::Status TesseraEngine::Build(const VectorFile& base) {
       .status();
 }
 
-std::vector<SearchPoint> TesseraEngine::DefaultSweep() const {
-  std::vector<SearchPoint> points(1);  // the defaults
-  for (const double target : {0.8, 0.9, 0.97, 0.99, 0.995}) {
-    points.push_back({{"recall_target", target}});
-  }
-  for (const double nprobe : {4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}) {
-    points.push_back({{"nprobe", nprobe}});
-  }
-  return points;
-}
-
-absl::Status TesseraEngine::Configure(const SearchPoint& point) {
-  params_ = {};
-  params_.limit = options_.k;
-  for (const auto& [parameter, value] : point) {
-    if (parameter == "recall_target") {
-      params_.recall_target = value;
-    } else if (parameter == "nprobe") {
-      params_.nprobe = static_cast<uint32_t>(value);
-    } else if (parameter == "oversampling") {
-      params_.oversampling = value;
-    } else if (parameter == "exact") {
-      params_.exact = value != 0;
-    } else {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tessera has no setting ", parameter,
-                       ", only recall_target, nprobe, oversampling and exact"));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TesseraEngine::Search(std::span<const float> query, std::vector<uint64_t>* ids) {
-  TESSERA_ASSIGN_OR_RETURN(const db::SearchResult result, collection_->Search(query, params_));
-  ids->clear();
-  for (const db::Hit& hit : result.hits) {
-    const uint64_t* number = hit.id.number();
-    if (number == nullptr) {
-      return absl::InternalError(
-          absl::StrCat("a hit's id is ", hit.id.ToString(), ", only numbers were loaded"));
-    }
-    ids->push_back(*number);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status TesseraEngine::MakeCold() {
+absl::StatusOr<double> TesseraEngine::MakeCold() {
   collection_.reset();
   TESSERA_RETURN_IF_ERROR(database_->Close());
   database_.reset();
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path())) {
-    if (!entry.is_regular_file()) continue;
-    const int file = open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) continue;
-    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);  // of what is clean, and all of it is
-    close(file);
-  }
+  DropFileCache(path());
+  const absl::Time begin = absl::Now();
   TESSERA_RETURN_IF_ERROR(Open());
-  TESSERA_ASSIGN_OR_RETURN(collection_, database_->GetCollection(kCollection));
-  return absl::OkStatus();
-}
-
-uint64_t TesseraEngine::disk_bytes() const {
-  uint64_t bytes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path())) {
-    if (entry.is_regular_file()) bytes += entry.file_size();
-  }
-  return bytes;
+  TESSERA_ASSIGN_OR_RETURN(collection_, database_->GetCollection(kBenchCollection));
+  return absl::ToDoubleSeconds(absl::Now() - begin);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 
 #include "base/status_macros.h"
 #include "bench/measure.h"
+#include "bench/memory_sampler.h"
 
 namespace tessera::bench {
 namespace {
@@ -86,17 +87,19 @@ class Service {
           {"qps", pass.qps}, {"p50", pass.p50_us}, {"p95", pass.p95_us}, {"p99", pass.p99_us}};
     }
     if (call == "cold") {
-      TESSERA_RETURN_IF_ERROR(engine_->MakeCold());
-      return Json::object();
+      TESSERA_ASSIGN_OR_RETURN(const double seconds, engine_->MakeCold());
+      return Json(seconds);
     }
     return Json{{"resident", ResidentBytes()},
-                {"peak", ProcessMemory("VmHWM", engine_->process_id())},
+                {"peak", BeyondStart(sampler_->peak())},
                 {"accounted", engine_->accounted_bytes()}};
   }
 
  private:
   absl::StatusOr<Json> Build() {
     before_bytes_ = ProcessMemory("RssAnon", 0);
+    sampler_ = std::make_unique<MemorySampler>(
+        [engine = engine_.get()] { return ProcessMemory("RssAnon", engine->process_id()); });
     const auto begin = std::chrono::steady_clock::now();
     TESSERA_RETURN_IF_ERROR(engine_->Build(base_));
     const auto end = std::chrono::steady_clock::now();
@@ -110,15 +113,19 @@ class Service {
   }
 
   uint64_t ResidentBytes() const {
-    const int pid = engine_->process_id();
-    const uint64_t now = ProcessMemory("RssAnon", pid);
-    return pid != 0 ? now : now - std::min(now, before_bytes_);
+    return BeyondStart(ProcessMemory("RssAnon", engine_->process_id()));
+  }
+
+  // Without what this process had before the build, if it is the one that holds the index.
+  uint64_t BeyondStart(uint64_t bytes) const {
+    return engine_->process_id() != 0 ? bytes : bytes - std::min(bytes, before_bytes_);
   }
 
   const std::unique_ptr<Engine> engine_;
   const VectorFile& base_;
   const std::vector<float>& queries_;
   uint64_t before_bytes_ = 0;
+  std::unique_ptr<MemorySampler> sampler_;  // since the build
 };
 
 void Serve(int socket, Service service) {
@@ -216,8 +223,9 @@ absl::StatusOr<PassReport> Worker::Measure(const PassRequest& request) {
       .qps = reply["qps"], .p50_us = reply["p50"], .p95_us = reply["p95"], .p99_us = reply["p99"]};
 }
 
-absl::Status Worker::MakeCold() {
-  return Call(Json{{"call", "cold"}}.dump()).status();
+absl::StatusOr<double> Worker::MakeCold() {
+  TESSERA_ASSIGN_OR_RETURN(const std::string text, Call(Json{{"call", "cold"}}.dump()));
+  return Json::parse(text).get<double>();
 }
 
 absl::StatusOr<MemoryReport> Worker::Memory() {

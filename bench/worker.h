@@ -45,7 +45,7 @@ struct PassReport {
 
 struct MemoryReport {
   uint64_t resident_bytes = 0;   // now, anonymous, beyond what the process had before the build
-  uint64_t peak_bytes = 0;       // highest resident set so far
+  uint64_t peak_bytes = 0;       // the highest so far, sampled
   uint64_t accounted_bytes = 0;  // by the engine itself
 };
 
@@ -67,7 +67,8 @@ class Worker {
   absl::StatusOr<std::vector<std::vector<uint64_t>>> Answers(const SearchPoint& point);
   // Every query timed. `seconds_min` 0 makes one pass over the queries.
   absl::StatusOr<PassReport> Measure(const PassRequest& request);
-  absl::Status MakeCold();
+  // Seconds that opening took.
+  absl::StatusOr<double> MakeCold();
   absl::StatusOr<MemoryReport> Memory();
 
  private:
@@ -78,7 +79,7 @@ class Worker {
   pid_t pid_;
 };
 
-// Reads a field such as "RssAnon" or "VmHWM" of /proc/<pid>/status in bytes; pid 0 is this process;
+// Reads a field such as "RssAnon" of /proc/<pid>/status in bytes; pid 0 is this process;
 // 0 if there is none.
 uint64_t ProcessMemory(const char* field, int pid);
 

@@ -127,7 +127,7 @@ TEST(Worker, AnEngineThatDiesIsAnAnswer) {
   auto worker = Worker::Start([] { return std::make_unique<CrashingEngine>(); }, **base, {1.0F});
   ASSERT_OK(worker);
   ASSERT_OK((*worker)->Build());
-  EXPECT_EQ((*worker)->MakeCold().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ((*worker)->MakeCold().status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ((*worker)->Answers({}).status().code(), absl::StatusCode::kInternal);
   EXPECT_EQ((*worker)->Memory().status().code(), absl::StatusCode::kInternal);
 }

@@ -1,6 +1,5 @@
 #include "bench/report.h"
 
-#include <cmath>
 #include <cstdio>
 
 #include "gmock/gmock.h"
@@ -30,29 +29,6 @@ size_t Count(const std::string& text, const std::string& part) {
   size_t count = 0;
   for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
   return count;
-}
-
-TEST(ParetoFront, KeepsWhatNoOtherPointBeats) {
-  const auto front =
-      ParetoFront({Point("e", {{"n", 1}}, 0.8, 900), Point("e", {{"n", 2}}, 0.9, 500),
-                   Point("e", {{"n", 3}}, 0.85, 400),  // beaten by n=2
-                   Point("e", {{"n", 4}}, 0.9, 450),   // beaten by n=2
-                   Point("e", {{"n", 5}}, 0.99, 100)});
-  ASSERT_EQ(front.size(), 3U);
-  EXPECT_EQ(front[0].params.at("n"), 1);
-  EXPECT_EQ(front[1].params.at("n"), 2);
-  EXPECT_EQ(front[2].params.at("n"), 5);
-}
-
-TEST(QpsAtRecall, IsReadOffTheFront) {
-  const std::vector<Result> front = {Point("e", {}, 0.9, 1000), Point("e", {}, 0.99, 100)};
-  EXPECT_EQ(QpsAtRecall(front, 0.5), 1000);
-  EXPECT_EQ(QpsAtRecall(front, 0.9), 1000);
-  EXPECT_EQ(QpsAtRecall(front, 0.99), 100);
-  EXPECT_EQ(QpsAtRecall(front, 0.995), std::nullopt);
-  // Half of a tenfold drop of 1 - recall is half of the tenfold drop of QPS, on these scales.
-  EXPECT_NEAR(*QpsAtRecall(front, 1 - 0.1 / std::sqrt(10.0)), 1000 / std::sqrt(10.0), 1e-6);
-  EXPECT_EQ(QpsAtRecall({}, 0.9), std::nullopt);
 }
 
 TEST(Report, IsOneSelfContainedPage) {

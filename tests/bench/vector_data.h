@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,6 +17,11 @@ inline void WriteFile(const std::string& path, const std::string& bytes) {
   file << bytes;
   file.close();
   TESSERA_CHECK(file.good());
+}
+
+inline std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 inline void AppendU32(std::string* out, uint32_t value) {
