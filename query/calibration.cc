@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/crc32c.h"
@@ -21,7 +22,9 @@ constexpr float kEpsMax = 4.0F;
 constexpr uint32_t kRerankMax = uint32_t{1} << 24;
 constexpr double kRecallMax = 0.9999;
 
-double Scale(double recall) { return -std::log1p(-std::clamp(recall, 0.0, kRecallMax)); }
+double Scale(double recall) {
+  return -std::log1p(-std::clamp(recall, 0.0, kRecallMax));
+}
 
 void RaiseTo(const ProbeSettings& floor, ProbeSettings* point) {
   point->nprobe = std::max(point->nprobe, floor.nprobe);
@@ -47,8 +50,8 @@ absl::Status DecodeCurve(base::Decoder* decoder, uint32_t lists, CalibrationCurv
                        point.nprobe <= lists && point.eps >= 0 && point.eps <= kEpsMax &&
                        point.rerank >= 1 && point.rerank <= kRerankMax;
     if (!sound || (i > 0 && point.recall < curve->points.back().recall)) {
-      return absl::DataLossError(absl::StrCat("calibration: point ", i, " of k ", curve->k,
-                                              " is out of range or order"));
+      return absl::DataLossError(
+          absl::StrCat("calibration: point ", i, " of k ", curve->k, " is out of range or order"));
     }
     curve->points.push_back(point);
   }
@@ -218,8 +221,8 @@ absl::StatusOr<Calibration> Calibration::Deserialize(std::string_view bytes) {
   uint64_t curve_count;
   TESSERA_RETURN_IF_ERROR(decoder.U8(&version));
   if (version != kVersion) {
-    return absl::UnimplementedError(absl::StrCat("calibration: version ", int{version},
-                                                 ", this build reads ", int{kVersion}));
+    return absl::UnimplementedError(
+        absl::StrCat("calibration: version ", int{version}, ", this build reads ", int{kVersion}));
   }
   TESSERA_RETURN_IF_ERROR(decoder.U64(&rows));
   TESSERA_RETURN_IF_ERROR(decoder.U32(&lists));

@@ -2,8 +2,8 @@
 //
 // A calibration holds, for a few values of k, points of rising recall: lists probed, width of the
 // code bound, rows reranked. Settings for other recalls and other k are interpolated; all three are
-// monotone in the recall and lists and reranks in k. It is measured by Calibrate (calibrator.h) and stored
-// with the index version.
+// monotone in the recall and lists and reranks in k. It is measured by Calibrate (calibrator.h) and
+// stored with the index version.
 //
 // Bytes, little-endian (base/coding.h), v1:
 //    u8 version | u64 rows | u32 lists | varint curves
@@ -69,7 +69,7 @@ class Calibration {
  private:
   // A point on scales on which it changes smoothly.
   struct Smooth {
-    double recall;      // -log(1 - recall): each halving of the misses is one step
+    double recall;  // -log(1 - recall): each halving of the misses is one step
     double log_nprobe;
     double eps;
     double log_rerank;

@@ -4,7 +4,8 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/crc32c.h"
+#include "base/coding.h"
+#include "index/raw_plane.h"
 
 namespace tessera::query {
 namespace {
@@ -19,9 +20,20 @@ void StoreBigEndian(uint64_t word, uint8_t* bytes) {
   for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(word >> (56 - 8 * i));
 }
 
-// Tells strings with a common prefix apart, with a fixed order among them.
-uint64_t LongStringHash(std::string_view text) {
-  return uint64_t{base::Crc32c(text)} << 32 | base::Crc32c(text.substr(8));
+HitId IdOfRecord(const std::byte* raw_record) {
+  const uint8_t* bytes = index::RawIdBytes(raw_record);
+  switch (index::RawKind(raw_record)) {
+    case index::RawIdKind::kNumber:
+      return HitId::Number(base::LoadU64(reinterpret_cast<const std::byte*>(bytes)));
+    case index::RawIdKind::kUuid:
+      return HitId::FromUuid(bytes);
+    case index::RawIdKind::kString:
+      return HitId::ShortString(
+          {reinterpret_cast<const char*>(bytes), index::RawIdLength(raw_record)});
+    case index::RawIdKind::kLongString:
+      return HitId::LongString(bytes, base::LoadU64(reinterpret_cast<const std::byte*>(bytes + 8)));
+  }
+  TESSERA_FATAL("a raw record was not checked before it was used");
 }
 
 }  // namespace
@@ -49,7 +61,7 @@ HitId HitId::FromPointId(const base::PointId& id) {
   if (text.size() <= kInlineBytes) return ShortString(text);
   std::array<uint8_t, 8> prefix;
   std::copy_n(text.begin(), prefix.size(), prefix.begin());
-  return LongString(prefix.data(), LongStringHash(text));
+  return LongString(prefix.data(), index::RawLongIdHash(text));
 }
 
 base::PointId HitId::ToPointId() const {
@@ -60,6 +72,13 @@ base::PointId HitId::ToPointId() const {
   StoreBigEndian(low_, bytes.bytes.data() + 8);
   if (kind_ == Kind::kUuid) return base::PointId(bytes);
   return base::PointId(std::string(bytes.bytes.begin(), bytes.bytes.begin() + length_));
+}
+
+Hit ToHit(const std::byte* raw_record, float dissimilarity) {
+  return {.dissimilarity = dissimilarity,
+          .id = IdOfRecord(raw_record),
+          .row = index::RawRowId(raw_record),
+          .version = index::RawVersion(raw_record)};
 }
 
 }  // namespace tessera::query

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -72,5 +73,8 @@ struct Hit {
     return a.row < b.row;
   }
 };
+
+// The hit of a valid raw-plane record (index/raw_plane.h).
+Hit ToHit(const std::byte* raw_record, float dissimilarity);
 
 }  // namespace tessera::query

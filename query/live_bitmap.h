@@ -38,7 +38,9 @@ class LiveBitmap {
     const Chunk* words = (*root_)[chunk].get();
     return words == nullptr ? ~uint64_t{0} : (*words)[block % kChunkWords];
   }
-  bool IsLive(uint64_t position) const { return (Block(position / 64) >> (position % 64) & 1) != 0; }
+  bool IsLive(uint64_t position) const {
+    return (Block(position / 64) >> (position % 64) & 1) != 0;
+  }
 
   // Copies the words of `count` blocks to `out` and says whether any of them has a dead row; when
   // none has, a scan needs no mask.

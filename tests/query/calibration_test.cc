@@ -91,9 +91,10 @@ TEST(Calibration, ExplicitProbesKeepTheirNumberAndEstimateRecall) {
 }
 
 TEST(Calibration, MeasurementsThatAreNotMonotoneAreMade) {
-  const Calibration calibration(1000, 50,
-                                {{.k = 10, .points = {{0.9F, 20, 1.2F, 30}, {0.8F, 30, 1.0F, 16}}},
-                                 {.k = 100, .points = {{0.8F, 5, 1.0F, 100}, {0.9F, 40, .5F, 100}}}});
+  const Calibration calibration(
+      1000, 50,
+      {{.k = 10, .points = {{0.9F, 20, 1.2F, 30}, {0.8F, 30, 1.0F, 16}}},
+       {.k = 100, .points = {{0.8F, 5, 1.0F, 100}, {0.9F, 40, .5F, 100}}}});
   EXPECT_EQ(calibration.ForTarget(0.9, 10).nprobe, 30U);
   EXPECT_FLOAT_EQ(calibration.ForTarget(0.9, 10).eps, 1.2F);
   EXPECT_EQ(calibration.ForTarget(0.8, 100).nprobe, 30U);

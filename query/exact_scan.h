@@ -1,0 +1,38 @@
+// Compares every live row exactly with one or more queries.
+//
+// Raw units are taken from the page cache where they are, else read in portions at the cache's
+// lowest priority.
+//
+// Threads: free functions; several may scan different parts of one view for the same queries, each
+//          with its own targets.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+
+#include "query/search_context.h"
+#include "query/top_hits.h"
+
+namespace tessera::query {
+
+// One query's share of a scan.
+struct ExactTarget {
+  const index::RowDistance* distance = nullptr;
+  TopHits* hits = nullptr;
+};
+
+// Offers every live row of parts [begin, end) to every target. `context.distance` is not used.
+//
+// Errors: as Searcher::Search.
+// Cost:   reads the raw plane once; rows x targets comparisons.
+absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32_t end,
+                            std::span<const ExactTarget> targets);
+
+// Offers every live fresh row; `note` is told each row's dissimilarity to the first target.
+void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> targets,
+                    absl::FunctionRef<void(float dissimilarity)> note);
+
+}  // namespace tessera::query

@@ -1,0 +1,84 @@
+// What a search sees of a collection's vector field: an index version, the live rows in it, and the
+// rows that are not in it yet.
+//
+// An index version has lists; the rows of a list are kept in one or more parts, one for each time
+// rows were absorbed into it, which share the list's head. A part has its own planes:
+//
+//   plane   table   unit
+//   codes   codes   the part's number in `parts`
+//   fine    fine    part.fine_unit + slot / fine_rows_per_unit      (none when the codec has none)
+//   raw     raw     part.raw_unit + slot / raw_rows_per_unit
+//
+// Threads: immutable once built; shared by every search.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "base/schema.h"
+#include "index/codec.h"
+#include "index/head_index.h"
+#include "query/calibration.h"
+#include "query/fresh_view.h"
+#include "query/live_bitmap.h"
+#include "storage/page_cache.h"
+
+namespace tessera::query {
+
+struct ListPart {
+  uint32_t list = 0;
+  uint32_t rows = 0;         // slots 0 .. rows - 1; 1 .. index::kListRowsMax
+  uint32_t first_block = 0;  // slot s is position 64 * first_block + s of the live bitmap
+  uint32_t fine_unit = 0;    // first unit in `fine`
+  uint32_t raw_unit = 0;     // first unit in `raw`
+};
+
+struct IndexView {
+  base::VectorFieldSchema field;
+  std::shared_ptr<const index::HeadIndex> heads;
+  std::shared_ptr<const index::Codec> codec;
+  Calibration calibration = Calibration::Default(1);
+
+  std::vector<uint32_t> part_begin;  // list -> parts [part_begin[list], part_begin[list + 1])
+  std::vector<ListPart> parts;       // by list
+  uint64_t rows = 0;                 // of all parts, dead ones included
+  uint64_t positions = 0;            // bits of the live bitmap
+
+  storage::PageCache* cache = nullptr;
+  std::unique_ptr<storage::FrameTable> codes;
+  std::unique_ptr<storage::FrameTable> fine;  // null when the codec has no fine plane
+  std::unique_ptr<storage::FrameTable> raw;
+  uint32_t fine_rows_per_unit = 1;
+  uint32_t raw_rows_per_unit = 1;
+  // Whether fine units that are not in memory are worth reading: the cache has room for most of the
+  // plane. Otherwise the raw rows are read at once, which costs as many reads and decides.
+  bool fetch_fine = true;
+
+  uint32_t list_count() const { return static_cast<uint32_t>(part_begin.size()) - 1; }
+  bool has_fine() const { return fine != nullptr; }
+  uint32_t fine_units(const ListPart& part) const {
+    return (part.rows + fine_rows_per_unit - 1) / fine_rows_per_unit;
+  }
+  uint32_t raw_units(const ListPart& part) const {
+    return (part.rows + raw_rows_per_unit - 1) / raw_rows_per_unit;
+  }
+};
+
+// Checks that the members fit together: shapes of heads and codec, parts in range of the tables and
+// of the bitmap, one code unit per part.
+// Errors: kInternal naming what does not fit. Cost: O(parts).
+absl::Status Validate(const IndexView& view);
+
+// Everything one search sees, taken together; it keeps alive what it names.
+struct SearchView {
+  base::VectorFieldSchema field;
+  std::shared_ptr<const IndexView> index;  // null: nothing was absorbed yet
+  LiveBitmap live;                         // of index->positions bits
+  FreshView fresh;
+};
+
+}  // namespace tessera::query

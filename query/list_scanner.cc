@@ -1,0 +1,359 @@
+#include "query/list_scanner.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace tessera::query {
+namespace {
+
+constexpr size_t kChunkBlocks = 8;
+// The first look: at this many rows or more, of which the best few set tau.
+constexpr size_t kFirstLookRows = 512;
+constexpr size_t kFirstLookBest = 32;
+// Rows whose raw units are read together when nothing finer than the first plane is in memory.
+constexpr size_t kRoundRows = 64;
+// Code planes read together.
+constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
+// Chunks between two looks at the clock.
+constexpr size_t kChunksPerCheck = 16;
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+template <typename Rows>
+void KeepBest(size_t count, Rows* rows) {
+  if (rows->size() <= count) return;
+  std::nth_element(rows->begin(), rows->begin() + static_cast<ptrdiff_t>(count) - 1, rows->end(),
+                   [](const auto& a, const auto& b) { return a.estimate < b.estimate; });
+  rows->resize(count);
+}
+
+}  // namespace
+
+void ListScanner::Begin(const SearchContext& context, const index::QueryCode& code,
+                        const TopHits& hits, RawReader* raw) {
+  context_ = &context;
+  index_ = context.view.index.get();
+  code_ = &code;
+  hits_ = &hits;
+  raw_ = raw;
+  ClearRun();
+  missing_.clear();
+  rerank_ = std::max(context.request.settings.rerank, context.request.limit);
+  fine_divider_ = UnitDivider(index_->fine_rows_per_unit);
+  fine_bytes_ = index_->codec->FineRecordBytes();
+  tau_ = kInfinity;
+  kth_.Reset(context.request.limit);
+  pool_.clear();
+  pool_threshold_ = kInfinity;
+  deferred_.clear();
+}
+
+void ListScanner::ClearRun() {
+  run_.clear();
+  masks_.clear();
+  live_rows_ = 0;
+}
+
+void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
+  const LiveBitmap& live = context_->view.live;
+  for (uint32_t number = index_->part_begin[list]; number < index_->part_begin[list + 1];
+       ++number) {
+    const ListPart& part = index_->parts[number];
+    uint32_t mask = kNoMask;
+    if (live.dead_count() == 0) {
+      live_rows_ += part.rows;
+    } else {
+      const auto blocks = static_cast<uint32_t>(index::BlockCount(part.rows));
+      mask = static_cast<uint32_t>(masks_.size());
+      masks_.resize(mask + blocks);
+      const bool any_dead = live.LoadBlocks(part.first_block, blocks, &masks_[mask]);
+      live_rows_ += any_dead ? live.CountLive(part.first_block, part.rows) : part.rows;
+    }
+    run_.push_back({&part, number, head_distance2, head_dot, mask});
+    index_->codes->Prefetch(number);
+  }
+}
+
+void ListScanner::NoteDistance(float dissimilarity) {
+  kth_.Push(index::ToSearchSpace(index_->field.metric, dissimilarity));
+}
+
+// Both hold `limit` distinct rows or give infinity: neither can be below the final distance of the
+// limit-th hit by more than estimates err.
+void ListScanner::UpdateTau() {
+  tau_ = std::min(kth_.value(), index::ToSearchSpace(index_->field.metric, hits_->threshold()));
+}
+
+uint64_t* ListScanner::MaskOf(uint32_t run) {
+  RunPart& part = run_[run];
+  if (part.mask == kNoMask) {
+    part.mask = static_cast<uint32_t>(masks_.size());
+    masks_.resize(part.mask + index::BlockCount(part.part->rows), ~uint64_t{0});
+  }
+  return &masks_[part.mask];
+}
+
+absl::Status ListScanner::Run() {
+  TESSERA_RETURN_IF_ERROR(FirstLook());
+  TESSERA_RETURN_IF_ERROR(ScanResident());
+  TESSERA_RETURN_IF_ERROR(ScanMissing());
+  if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
+  return CompareBest();
+}
+
+// Takes the best rows of the nearest parts by the first plane through the second one, whatever
+// their bound, and masks them from the scan proper.
+absl::Status ListScanner::FirstLook() {
+  const size_t limit = context_->request.limit;
+  const size_t best_count = std::max(kFirstLookBest, limit);
+  const size_t rows_wanted = std::max(kFirstLookRows, 2 * best_count);
+  Chunk& chunk = chunks_[0];
+  chunk.rows.clear();
+  size_t rows = 0;
+  for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
+    rows += run_[run].part->rows;
+    if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
+      ScanPart(run, codes, nullptr, 0, &chunk);
+    } else {
+      missing_.push_back(run);
+    }
+  }
+  TESSERA_RETURN_IF_ERROR(FetchMissing(
+      [&](uint32_t run, const std::byte* codes) { ScanPart(run, codes, nullptr, 0, &chunk); }));
+  KeepBest(best_count, &chunk.rows);
+  for (const Candidate& candidate : chunk.rows) {
+    MaskOf(candidate.run)[candidate.slot / 64] &= ~(uint64_t{1} << (candidate.slot % 64));
+  }
+  context_->stats.survivors += chunk.rows.size();
+  LocateRecords(&chunk);
+  Refine(&chunk);
+  if (deferred_.empty()) return absl::OkStatus();
+  // Without a tau everything would survive, so these are worth waiting for.
+  if (FetchesFine()) return FetchDeferredFine();
+  places_.clear();
+  TakeBestDeferred(deferred_.size());
+  TESSERA_RETURN_IF_ERROR(raw_->CompareAll(places_));
+  UpdateTau();
+  return absl::OkStatus();
+}
+
+absl::Status ListScanner::ScanResident() {
+  Chunk* current = &chunks_[0];
+  Chunk* before = &chunks_[1];
+  before->rows.clear();
+  size_t chunk_count = 0;
+  const std::byte* next_codes = run_.empty() ? nullptr : index_->codes->Peek(run_[0].number);
+  for (uint32_t run = 0; run < run_.size();) {
+    if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
+    current->rows.clear();
+    for (size_t blocks = 0; run < run_.size() && blocks < kChunkBlocks; ++run) {
+      const std::byte* codes = next_codes;
+      const bool more = run + 1 < run_.size();
+      next_codes = more ? index_->codes->Peek(run_[run + 1].number) : nullptr;
+      if (codes == nullptr) {
+        missing_.push_back(run);
+        continue;
+      }
+      ScanPart(run, codes, next_codes, more ? run_[run + 1].part->rows : 0, current);
+      context_->stats.codes_scanned += run_[run].part->rows;
+      blocks += index::BlockCount(run_[run].part->rows);
+    }
+    context_->stats.survivors += current->rows.size();
+    LocateRecords(current);
+    Refine(before);
+    std::swap(current, before);
+  }
+  Refine(before);
+  before->rows.clear();
+  return absl::OkStatus();
+}
+
+absl::Status ListScanner::ScanMissing() {
+  Chunk& chunk = chunks_[0];
+  return FetchMissing([&](uint32_t run, const std::byte* codes) {
+    chunk.rows.clear();
+    ScanPart(run, codes, nullptr, 0, &chunk);
+    context_->stats.codes_scanned += run_[run].part->rows;
+    context_->stats.survivors += chunk.rows.size();
+    LocateRecords(&chunk);
+    Refine(&chunk);
+  });
+}
+
+// Reads the code planes of the missing parts, in portions, and hands them out as they arrive.
+absl::Status ListScanner::FetchMissing(
+    absl::FunctionRef<void(uint32_t run, const std::byte* codes)> use) {
+  for (size_t begin = 0; begin < missing_.size();) {
+    TESSERA_RETURN_IF_ERROR(context_->CheckStop());
+    requests_.clear();
+    uint64_t bytes = 0;
+    size_t end = begin;
+    for (; end < missing_.size() && bytes < kPortionBytes; ++end) {
+      const uint32_t number = run_[missing_[end]].number;
+      requests_.push_back({.table = index_->codes.get(), .unit = number});
+      bytes += index_->codes->unit_bytes(number);
+    }
+    storage::FetchStats fetched;
+    const absl::Status status = index_->cache->Fetch(
+        context_->guard, requests_,
+        [&](size_t request, const std::byte* codes) { use(missing_[begin + request], codes); },
+        &fetched);
+    context_->stats.bytes_read += fetched.bytes_read;
+    TESSERA_RETURN_IF_ERROR(status);
+    begin = end;
+    if (begin < missing_.size()) context_->guard.Refresh();
+  }
+  missing_.clear();
+  return absl::OkStatus();
+}
+
+void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte* next_codes,
+                           uint32_t next_rows, Chunk* chunk) {
+  const RunPart& part = run_[run];
+  const uint32_t rows = part.part->rows;
+  if (survivors_.size() < rows) survivors_.resize(rows);
+  const index::ListScan scan = {.code_plane = codes,
+                                .rows = rows,
+                                .head_distance2 = part.head_distance2,
+                                .head_dot = part.head_dot,
+                                .block_mask = part.mask == kNoMask ? nullptr : &masks_[part.mask],
+                                .tau = tau_,
+                                .eps = context_->request.settings.eps,
+                                .next_code_plane = next_codes,
+                                .next_rows = next_rows};
+  const size_t count = index_->codec->ScanList(*code_, scan, survivors_.data());
+  for (size_t i = 0; i < count; ++i) {
+    chunk->rows.push_back({survivors_[i].estimate, run, survivors_[i].slot});
+  }
+}
+
+// Finds the second-plane record of every row and asks for its bytes.
+void ListScanner::LocateRecords(Chunk* chunk) {
+  chunk->records.clear();
+  for (const Candidate& candidate : chunk->rows) {
+    const RunPart& part = run_[candidate.run];
+    const std::byte* record = nullptr;
+    if (!index_->has_fine()) {
+      record = raw_->PeekRecord({part.number, candidate.slot});
+    } else if (const std::byte* unit =
+                   index_->fine->Peek(part.part->fine_unit + fine_divider_.unit(candidate.slot))) {
+      record = unit + fine_divider_.row(candidate.slot) * fine_bytes_;
+      for (size_t i = 0; i < fine_bytes_; i += 64) __builtin_prefetch(record + i);
+    }
+    chunk->records.push_back(record);
+  }
+}
+
+// Estimates or compares the chunk's rows by the second plane; those without it are put off.
+void ListScanner::Refine(Chunk* chunk) {
+  for (size_t i = 0; i < chunk->rows.size(); ++i) {
+    Candidate candidate = chunk->rows[i];
+    const std::byte* record = chunk->records[i];
+    if (record == nullptr) {
+      deferred_.push_back(candidate);
+    } else if (index_->has_fine()) {
+      const RunPart& part = run_[candidate.run];
+      candidate.estimate =
+          index_->codec->FineEstimate(*code_, record, part.head_distance2, part.head_dot);
+      AddToPool(candidate);
+    } else {
+      raw_->Compare(record);
+    }
+  }
+  UpdateTau();
+}
+
+void ListScanner::AddToPool(const Candidate& candidate) {
+  kth_.Push(candidate.estimate);
+  if (candidate.estimate >= pool_threshold_) return;
+  pool_.push_back(candidate);
+  if (pool_.size() >= 2 * rerank_ + 64) TrimPool();
+}
+
+void ListScanner::TrimPool() {
+  if (pool_.size() <= rerank_) return;
+  KeepBest(rerank_, &pool_);
+  pool_threshold_ = pool_.back().estimate;
+}
+
+// Reads the fine units of the rows that were put off and adds their estimates.
+absl::Status ListScanner::FetchDeferredFine() {
+  if (deferred_.empty()) return absl::OkStatus();
+  pending_.clear();
+  for (uint32_t i = 0; i < deferred_.size(); ++i) {
+    const RunPart& part = run_[deferred_[i].run];
+    pending_.push_back(
+        {.unit = part.part->fine_unit + fine_divider_.unit(deferred_[i].slot), .tag = i});
+  }
+  TESSERA_RETURN_IF_ERROR(FetchRows(*context_, index_->fine.get(), &pending_, &requests_,
+                                    [&](uint32_t tag, const std::byte* unit) {
+                                      Candidate candidate = deferred_[tag];
+                                      const RunPart& part = run_[candidate.run];
+                                      candidate.estimate = index_->codec->FineEstimate(
+                                          *code_,
+                                          unit + fine_divider_.row(candidate.slot) * fine_bytes_,
+                                          part.head_distance2, part.head_dot);
+                                      AddToPool(candidate);
+                                    }));
+  deferred_.clear();
+  UpdateTau();
+  return absl::OkStatus();
+}
+
+// Compares the pool's best rows exactly and, in rounds, those rows that only the first plane knows:
+// each round lowers tau, which drops rows from the rounds to come.
+absl::Status ListScanner::CompareBest() {
+  TrimPool();
+  std::sort(pool_.begin(), pool_.end(),
+            [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
+  places_.clear();
+  for (const Candidate& candidate : pool_) places_.push_back(PlaceOf(candidate));
+  const size_t round_rows = std::max<size_t>(kRoundRows, context_->request.limit);
+  for (bool first = true; first || !deferred_.empty(); first = false) {
+    if (!first) places_.clear();
+    if (tau_ < kInfinity) FilterDeferred();
+    TakeBestDeferred(round_rows);
+    TESSERA_RETURN_IF_ERROR(raw_->CompareAll(places_));
+    UpdateTau();
+  }
+  return absl::OkStatus();
+}
+
+void ListScanner::TakeBestDeferred(size_t count) {
+  const size_t taken = std::min(count, deferred_.size());
+  const auto middle = deferred_.begin() + static_cast<ptrdiff_t>(taken);
+  std::partial_sort(deferred_.begin(), middle, deferred_.end(),
+                    [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
+  for (auto it = deferred_.begin(); it != middle; ++it) places_.push_back(PlaceOf(*it));
+  deferred_.erase(deferred_.begin(), middle);
+}
+
+// Drops rows whose bound no longer beats tau. Parts whose codes have left memory keep theirs.
+void ListScanner::FilterDeferred() {
+  std::sort(deferred_.begin(), deferred_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.run != b.run ? a.run < b.run : a.slot < b.slot;
+  });
+  Chunk& kept = chunks_[0];
+  kept.rows.clear();
+  for (size_t begin = 0; begin < deferred_.size();) {
+    const uint32_t run = deferred_[begin].run;
+    size_t end = begin;
+    while (end < deferred_.size() && deferred_[end].run == run) ++end;
+    if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
+      uint64_t* mask = MaskOf(run);
+      std::fill_n(mask, index::BlockCount(run_[run].part->rows), 0);
+      for (size_t i = begin; i < end; ++i) {
+        mask[deferred_[i].slot / 64] |= uint64_t{1} << (deferred_[i].slot % 64);
+      }
+      ScanPart(run, codes, nullptr, 0, &kept);
+    } else {
+      kept.rows.insert(kept.rows.end(), deferred_.begin() + static_cast<ptrdiff_t>(begin),
+                       deferred_.begin() + static_cast<ptrdiff_t>(end));
+    }
+    begin = end;
+  }
+  deferred_.swap(kept.rows);
+}
+
+}  // namespace tessera::query

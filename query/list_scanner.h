@@ -1,0 +1,118 @@
+// Scans the probed lists: code planes with their bound, then the second plane, down to the rows
+// worth an exact comparison.
+//
+// The parts of all probed lists form one run, nearest first. It is scanned in chunks of about 8
+// blocks; while a chunk's survivors are fetched into the processor's cache, those of the chunk
+// before are estimated by the second plane, which lowers tau for the chunks to come.
+//
+// Threads: one at a time. No allocation once its buffers have grown.
+// Source:  chunking and early tau: measured by a prototype, see ARCHITECTURE.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "index/codec.h"
+#include "index/head_index.h"
+#include "query/raw_reader.h"
+#include "query/search_context.h"
+#include "query/top_hits.h"
+
+namespace tessera::query {
+
+class ListScanner {
+ public:
+  // Begins a search. `code` was prepared for the query. What is compared exactly goes to the hits
+  // behind `raw`; `hits` is read for tau.
+  void Begin(const SearchContext& context, const index::QueryCode& code, const TopHits& hits,
+             RawReader* raw);
+
+  // Adds the parts of a list to the run. Pre: lists come nearest first, each once.
+  void AddList(uint32_t list, float head_distance2, float head_dot);
+  // Takes all lists out of the run again.
+  void ClearRun();
+  // Live rows in the run.
+  uint64_t live_rows() const { return live_rows_; }
+
+  // A row compared elsewhere (a fresh one): lowers tau.
+  void NoteDistance(float dissimilarity);
+
+  // Scans the run and compares what is worth it exactly.
+  absl::Status Run();
+
+ private:
+  static constexpr uint32_t kNoMask = std::numeric_limits<uint32_t>::max();
+
+  struct RunPart {
+    const ListPart* part;
+    uint32_t number;
+    float head_distance2;
+    float head_dot;
+    uint32_t mask;  // of its first block in masks_, or kNoMask
+  };
+  // A row of run_[run]. estimate: by the first plane, then by the second.
+  struct Candidate {
+    float estimate;
+    uint32_t run;
+    uint32_t slot;
+  };
+  // Survivors of one chunk of the run, with their second-plane records.
+  struct Chunk {
+    std::vector<Candidate> rows;
+    std::vector<const std::byte*> records;
+  };
+
+  absl::Status FirstLook();
+  absl::Status ScanResident();
+  absl::Status ScanMissing();
+  absl::Status FetchMissing(absl::FunctionRef<void(uint32_t run, const std::byte* codes)> use);
+  bool FetchesFine() const { return index_->has_fine() && index_->fetch_fine; }
+  void ScanPart(uint32_t run, const std::byte* codes, const std::byte* next_codes,
+                uint32_t next_rows, Chunk* chunk);
+  void LocateRecords(Chunk* chunk);
+  void Refine(Chunk* chunk);
+  void AddToPool(const Candidate& candidate);
+  void TrimPool();
+  absl::Status FetchDeferredFine();
+  absl::Status CompareBest();
+  void FilterDeferred();
+  void TakeBestDeferred(size_t count);
+  uint64_t* MaskOf(uint32_t run);
+  void UpdateTau();
+  RowPlace PlaceOf(const Candidate& candidate) const {
+    return {run_[candidate.run].number, candidate.slot};
+  }
+
+  const SearchContext* context_ = nullptr;
+  const IndexView* index_ = nullptr;
+  const index::QueryCode* code_ = nullptr;
+  const TopHits* hits_ = nullptr;
+  RawReader* raw_ = nullptr;
+
+  std::vector<RunPart> run_;
+  std::vector<uint64_t> masks_;
+  uint64_t live_rows_ = 0;
+  std::vector<uint32_t> missing_;  // run indexes of parts whose codes are not in memory
+
+  size_t rerank_ = 0;
+  UnitDivider fine_divider_{1};
+  size_t fine_bytes_ = 0;
+  float tau_ = std::numeric_limits<float>::infinity();
+  KthSmallest kth_;  // of second-plane estimates and fresh rows' distances, search space
+  std::vector<Candidate> pool_;  // the best by the second plane, at least `rerank` of them
+  float pool_threshold_ = std::numeric_limits<float>::infinity();
+  std::vector<Candidate> deferred_;  // survivors whose second plane is not in memory
+
+  std::vector<index::Survivor> survivors_;
+  Chunk chunks_[2];
+  std::vector<RowPlace> places_;
+  std::vector<PendingRow> pending_;
+  std::vector<storage::FetchRequest> requests_;
+};
+
+}  // namespace tessera::query

@@ -1,0 +1,66 @@
+// What the stages of one search share.
+//
+// Threads: one search, one thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+
+#include "index/distance.h"
+#include "query/index_view.h"
+#include "query/searcher.h"
+#include "storage/epoch.h"
+#include "storage/page_cache.h"
+
+namespace tessera::query {
+
+struct SearchContext {
+  const SearchView& view;
+  const SearchRequest& request;
+  const index::RowDistance& distance;  // from the query to raw vectors
+  storage::CacheGuard& guard;
+  SearchStats& stats;
+
+  // kCancelled or kDeadlineExceeded when the search should end.
+  absl::Status CheckStop() const;
+};
+
+// A row by its place in the index: part number and slot.
+struct RowPlace {
+  uint32_t part = 0;
+  uint32_t slot = 0;
+};
+
+// slot -> unit and row within it, for units of a fixed number of rows; a multiplication instead of
+// a division. Exact for slots below index::kListRowsMax.
+class UnitDivider {
+ public:
+  explicit UnitDivider(uint32_t rows_per_unit)
+      : rows_(rows_per_unit < index::kListRowsMax ? rows_per_unit : index::kListRowsMax),
+        inverse_((uint64_t{1} << 32) / rows_ + 1) {}
+
+  uint32_t unit(uint32_t slot) const { return static_cast<uint32_t>((slot * inverse_) >> 32); }
+  uint32_t row(uint32_t slot) const { return slot - unit(slot) * rows_; }
+
+ private:
+  uint32_t rows_;
+  uint64_t inverse_;
+};
+
+// A row whose unit has to be read: `tag` is the caller's.
+struct PendingRow {
+  uint32_t unit = 0;
+  uint32_t tag = 0;
+};
+
+// Reads the units of `rows` in portions, as they complete, and calls `use` for each row with its
+// unit's bytes, which are valid during the call only. Reorders `rows`. All pointers from the
+// context's guard are given up when there is more than one portion.
+absl::Status FetchRows(const SearchContext& context, storage::FrameTable* table,
+                       std::vector<PendingRow>* rows, std::vector<storage::FetchRequest>* requests,
+                       absl::FunctionRef<void(uint32_t tag, const std::byte* unit)> use);
+
+}  // namespace tessera::query
