@@ -45,7 +45,9 @@ absl::StatusOr<std::unique_ptr<BulkWriter>> BulkWriter::Create(std::shared_ptr<R
 }
 
 BulkWriter::~BulkWriter() {
-  for (std::unique_ptr<Output>& output : outputs_) output.reset();
+  for (std::unique_ptr<Output>& output : outputs_) {
+    output.reset();
+  }
   static_cast<void>(base::RemoveTree(db_->fs, dir_));  // else the next open does it
 }
 
@@ -54,46 +56,80 @@ absl::Status BulkWriter::Begin(Table table, Output* output) {
       rocksdb::EnvOptions(), db_->TableFileOptions(table), db_->table(table));
   const std::string path = base::JoinPath(dir_, absl::StrCat(++next_file_, ".sst"));
   output->files.push_back(path);
-  return FromRocks(output->writer->Open(path), absl::StrCat("bulk load: creating ", path));
+  return Note(FromRocks(output->writer->Open(path), absl::StrCat("bulk load: creating ", path)));
 }
 
 absl::Status BulkWriter::Finish(Output* output) {
   const absl::Status status = FromRocks(
       output->writer->Finish(), absl::StrCat("bulk load: finishing ", output->files.back()));
   output->writer.reset();
+  return Note(status);
+}
+
+absl::Status BulkWriter::Note(absl::Status status) {
+  failed_.Update(status);
   return status;
 }
 
-absl::Status BulkWriter::Put(Table table, std::string_view key, std::string_view value) {
-  if (committed_) return absl::FailedPreconditionError("bulk load: already committed");
+absl::StatusOr<BulkWriter::Output*> BulkWriter::OutputFor(Table table, std::string_view key) {
+  if (committed_) {
+    return absl::FailedPreconditionError("bulk load: already committed");
+  }
+  TESSERA_RETURN_IF_ERROR(failed_);
   if (key.size() > kKeyBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("bulk load: row key has ", key.size(), " bytes, the limit is ", kKeyBytesMax));
   }
   std::unique_ptr<Output>& output = outputs_[static_cast<size_t>(table)];
-  if (output == nullptr) output = std::make_unique<Output>();
+  if (output == nullptr) {
+    output = std::make_unique<Output>();
+  }
   if (output->has_rows && key <= output->last_key) {
     return absl::InvalidArgumentError(
         absl::StrCat("bulk load: key ", absl::BytesToHexString(base::Sv(key)),
                      " is not behind the last one, ", absl::BytesToHexString(output->last_key)));
   }
-  if (output->writer == nullptr) TESSERA_RETURN_IF_ERROR(Begin(table, output.get()));
-  TESSERA_RETURN_IF_ERROR(
-      FromRocks(output->writer->Put(ToSlice(key), ToSlice(value)), "bulk load: adding a row"));
+  if (output->writer == nullptr) {
+    TESSERA_RETURN_IF_ERROR(Begin(table, output.get()));
+  }
+  return output.get();
+}
+
+absl::Status BulkWriter::Added(std::string_view key, Output* output) {
   output->last_key = key;
   output->has_rows = true;
   ++row_count_;
-  if (output->writer->FileSize() >= kTableFileBytes) return Finish(output.get());
-  return absl::OkStatus();
+  return output->writer->FileSize() >= kTableFileBytes ? Finish(output) : absl::OkStatus();
+}
+
+absl::Status BulkWriter::Put(Table table, std::string_view key, std::string_view value) {
+  TESSERA_ASSIGN_OR_RETURN(Output* const output, OutputFor(table, key));
+  TESSERA_RETURN_IF_ERROR(Note(
+      FromRocks(output->writer->Put(ToSlice(key), ToSlice(value)), "bulk load: adding a row")));
+  return Added(key, output);
+}
+
+absl::Status BulkWriter::Delete(Table table, std::string_view key) {
+  TESSERA_ASSIGN_OR_RETURN(Output* const output, OutputFor(table, key));
+  TESSERA_RETURN_IF_ERROR(
+      Note(FromRocks(output->writer->Delete(ToSlice(key)), "bulk load: deleting a row")));
+  return Added(key, output);
 }
 
 absl::Status BulkWriter::Commit() {
-  if (committed_) return absl::FailedPreconditionError("bulk load: already committed");
+  if (committed_) {
+    return absl::FailedPreconditionError("bulk load: already committed");
+  }
+  TESSERA_RETURN_IF_ERROR(failed_);
   std::vector<rocksdb::IngestExternalFileArg> tables;
   for (size_t i = 0; i < kTableCount; ++i) {
     Output* const output = outputs_[i].get();
-    if (output == nullptr || !output->has_rows) continue;
-    if (output->writer != nullptr) TESSERA_RETURN_IF_ERROR(Finish(output));
+    if (output == nullptr || !output->has_rows) {
+      continue;
+    }
+    if (output->writer != nullptr) {
+      TESSERA_RETURN_IF_ERROR(Finish(output));
+    }
     rocksdb::IngestExternalFileArg& arg = tables.emplace_back();
     arg.column_family = db_->table(static_cast<Table>(i));
     arg.external_files = output->files;
@@ -102,8 +138,10 @@ absl::Status BulkWriter::Commit() {
     arg.options.write_global_seqno = false;
   }
   if (!tables.empty()) {
+    // What is taken over is durable at once; earlier buffered writes must not be lost behind it.
+    TESSERA_RETURN_IF_ERROR(Note(FromRocks(db_->db->SyncWAL(), "bulk load: syncing the log")));
     TESSERA_RETURN_IF_ERROR(
-        FromRocks(db_->db->IngestExternalFiles(tables), "bulk load: taking over the files"));
+        Note(FromRocks(db_->db->IngestExternalFiles(tables), "bulk load: taking over the files")));
   }
   committed_ = true;
   return absl::OkStatus();

@@ -1,5 +1,5 @@
-// Loads many rows at once: sorted table files, written beside the store and taken over by it in
-// one atomic step. Much cheaper per row than Write, and nothing is logged.
+// Loads and deletes many rows at once: sorted table files, written beside the store and taken over
+// by it in one atomic step. Much cheaper per row than Write, and nothing is logged.
 //
 // Threads: one at a time per writer; any number of writers.
 #pragma once
@@ -28,22 +28,35 @@ class BulkWriter {
   BulkWriter(const BulkWriter&) = delete;
   BulkWriter& operator=(const BulkWriter&) = delete;
 
+  // Puts and deletions of a table come in one ascending order of keys.
+  //
   // Errors: kInvalidArgument unless `key` is behind the table's last one and not too long;
   //         kFailedPrecondition after Commit; kResourceExhausted for no space. After an error of
-  //         the file system the writer is of no more use.
+  //         the file system every call answers the same.
   absl::Status Put(Table table, std::string_view key, std::string_view value);
+  // OK if the table has no such key.
+  absl::Status Delete(Table table, std::string_view key);
 
-  // Makes all rows visible in one step, durably, above what the tables had under the same keys.
-  // On error nothing is visible.
+  // Makes all changes visible in one step, above what the tables had under the same keys at this
+  // moment; they are durable then, and so is every write before them.
+  //
+  // Errors: as above. Nothing is visible then, but after an error of the file system the changes
+  //         may be found, whole, when the store is opened again.
   absl::Status Commit();
 
+  // Puts and deletions so far.
   uint64_t row_count() const { return row_count_; }
 
  private:
   struct Output;
 
   BulkWriter(std::shared_ptr<RocksDb> db, std::string dir);
+  // The table's output with a file that takes `key` next.
+  absl::StatusOr<Output*> OutputFor(Table table, std::string_view key);
   absl::Status Begin(Table table, Output* output);
+  absl::Status Added(std::string_view key, Output* output);
+  // Remembers an error.
+  absl::Status Note(absl::Status status);
   absl::Status Finish(Output* output);
 
   const std::shared_ptr<RocksDb> db_;
@@ -52,6 +65,7 @@ class BulkWriter {
   uint64_t next_file_ = 0;
   uint64_t row_count_ = 0;
   bool committed_ = false;
+  absl::Status failed_;
 };
 
 }  // namespace tessera::storage

@@ -1,6 +1,7 @@
 #include "storage/rocks_file_system.h"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <optional>
 #include <span>
@@ -31,6 +32,32 @@ using rocksdb::Slice;
 std::span<std::byte> Writable(char* data, size_t bytes) {
   return std::as_writable_bytes(std::span(data, bytes));
 }
+
+bool HasName(std::string_view path, std::string_view beginning) {
+  return path.substr(path.rfind('/') + 1).starts_with(beginning);
+}
+
+// Keeps table files from being removed while it is not known which of them the manifest on the disk
+// names. When a manifest cannot be written, RocksDB removes the files it was about to name, though
+// the write may have reached the disk after all: the store could not be opened again.
+class ManifestGuard {
+ public:
+  void Failed() { state_ = State::kUnknown; }
+  // By a new manifest, which has all that is in use.
+  void Replaced() {
+    State expected = State::kUnknown;
+    state_.compare_exchange_strong(expected, State::kReplaced);
+  }
+  void DirectorySynced() {
+    State expected = State::kReplaced;
+    state_.compare_exchange_strong(expected, State::kKnown);
+  }
+  bool known() const { return state_ == State::kKnown; }
+
+ private:
+  enum class State : uint8_t { kKnown, kUnknown, kReplaced };
+  std::atomic<State> state_{State::kKnown};
+};
 
 class SequentialFile : public rocksdb::FSSequentialFile {
  public:
@@ -81,15 +108,17 @@ class RandomFile : public rocksdb::FSRandomAccessFile {
 
 class OutputFile : public rocksdb::FSWritableFile {
  public:
-  OutputFile(std::unique_ptr<base::WritableFile> file, const FileOptions& options)
-      : rocksdb::FSWritableFile(options), file_(std::move(file)) {}
+  // `manifest`: told of failures; null for other files.
+  OutputFile(std::unique_ptr<base::WritableFile> file, const FileOptions& options,
+             ManifestGuard* manifest)
+      : rocksdb::FSWritableFile(options), file_(std::move(file)), manifest_(manifest) {}
 
   using rocksdb::FSWritableFile::Append;
   IOStatus Append(const Slice& data, const IOOptions&, IODebugContext*) override {
-    return ToRocks(file_->Append(std::as_bytes(std::span(data.data(), data.size()))));
+    return Told(file_->Append(std::as_bytes(std::span(data.data(), data.size()))));
   }
-  IOStatus Flush(const IOOptions&, IODebugContext*) override { return ToRocks(file_->Flush()); }
-  IOStatus Sync(const IOOptions&, IODebugContext*) override { return ToRocks(file_->Sync()); }
+  IOStatus Flush(const IOOptions&, IODebugContext*) override { return Told(file_->Flush()); }
+  IOStatus Sync(const IOOptions&, IODebugContext*) override { return Told(file_->Sync()); }
   IOStatus Truncate(uint64_t size, const IOOptions&, IODebugContext*) override {
     // RocksDB also calls this to cut preallocated space off; there is none here.
     return ToRocks(size == file_->size() ? absl::OkStatus() : file_->Truncate(size));
@@ -98,7 +127,15 @@ class OutputFile : public rocksdb::FSWritableFile {
   uint64_t GetFileSize(const IOOptions&, IODebugContext*) override { return file_->size(); }
 
  private:
+  IOStatus Told(const absl::Status& status) {
+    if (!status.ok() && manifest_ != nullptr) {
+      manifest_->Failed();
+    }
+    return ToRocks(status);
+  }
+
   const std::unique_ptr<base::WritableFile> file_;
+  ManifestGuard* const manifest_;
 };
 
 // A write-ahead log. RocksDB appends from one thread and syncs from another.
@@ -202,15 +239,21 @@ class WalFile : public rocksdb::FSWritableFile {
 
 class Directory : public rocksdb::FSDirectory {
  public:
-  Directory(base::FileSystem& fs, std::string path) : fs_(fs), path_(std::move(path)) {}
+  Directory(base::FileSystem& fs, std::string path, ManifestGuard& manifest)
+      : fs_(fs), path_(std::move(path)), manifest_(manifest) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override {
-    return ToRocks(fs_.SyncDirectory(path_));
+    const absl::Status status = fs_.SyncDirectory(path_);
+    if (status.ok()) {
+      manifest_.DirectorySynced();
+    }
+    return ToRocks(status);
   }
   IOStatus Close(const IOOptions&, IODebugContext*) override { return IOStatus::OK(); }
 
  private:
   base::FileSystem& fs_;
   const std::string path_;
+  ManifestGuard& manifest_;
 };
 
 class RocksFileSystem : public rocksdb::FileSystem {
@@ -254,7 +297,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
     const absl::StatusOr<bool> is_directory = fs_.IsDirectory(path);
     if (!is_directory.ok()) return ToRocks(is_directory.status());
     if (!*is_directory) return IOStatus::PathNotFound(path);
-    *result = std::make_unique<Directory>(fs_, path);
+    *result = std::make_unique<Directory>(fs_, path, manifest_);
     return IOStatus::OK();
   }
 
@@ -273,6 +316,9 @@ class RocksFileSystem : public rocksdb::FileSystem {
   }
 
   IOStatus DeleteFile(const std::string& path, const IOOptions&, IODebugContext*) override {
+    if (path.ends_with(".sst") && !manifest_.known()) {
+      return IOStatus::IOError(path, "kept: the manifest may name it");  // the next open decides
+    }
     const absl::Status status = fs_.RemoveFile(path);
     if (const std::optional<uint64_t> wal = WalNumber(path); wal.has_value() && status.ok()) {
       tracker_.Removed(*wal);
@@ -304,7 +350,11 @@ class RocksFileSystem : public rocksdb::FileSystem {
 
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions&,
                       IODebugContext*) override {
-    return ToRocks(fs_.Rename(from, to));
+    const absl::Status status = fs_.Rename(from, to);
+    if (status.ok() && HasName(to, "CURRENT")) {
+      manifest_.Replaced();
+    }
+    return ToRocks(status);
   }
 
   IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions&,
@@ -359,13 +409,15 @@ class RocksFileSystem : public rocksdb::FileSystem {
     if (const std::optional<uint64_t> wal = WalNumber(path); wal.has_value()) {
       *result = std::make_unique<WalFile>(fs_, path, *wal, *std::move(file), tracker_);
     } else {
-      *result = std::make_unique<OutputFile>(*std::move(file), options);
+      *result = std::make_unique<OutputFile>(*std::move(file), options,
+                                             HasName(path, "MANIFEST-") ? &manifest_ : nullptr);
     }
     return IOStatus::OK();
   }
 
   base::FileSystem& fs_;
   WalTracker& tracker_;
+  ManifestGuard manifest_;
 };
 
 }  // namespace

@@ -8,12 +8,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "base/file_system.h"
-#include "storage/bulk_writer.h"
+#include "tests/storage/rows.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"
 
@@ -26,31 +25,8 @@ using testing::IsEmpty;
 using testing::Optional;
 using testing::Pair;
 
-constexpr RowStoreOptions kSmall = {.block_cache_bytes = uint64_t{4} << 20,
-                                    .write_buffer_bytes = uint64_t{2} << 20};
-
-std::unique_ptr<RowStore> MustOpen(const std::string& dir,
-                                   base::FileSystem& fs = base::PosixFileSystem()) {
-  absl::StatusOr<std::unique_ptr<RowStore>> store = RowStore::Open(fs, dir, kSmall);
-  EXPECT_OK(store);
-  return store.ok() ? *std::move(store) : nullptr;
-}
-
-absl::Status PutOne(RowStore& store, Table table, std::string_view key, std::string_view value,
-                    Durability durability = Durability::kSynced) {
-  WriteSet set;
-  set.Put(table, key, value);
-  return store.Write(set, durability);
-}
-
-std::vector<std::pair<std::string, std::string>> Rows(const RowStore& store, Table table,
-                                                      std::string_view prefix,
-                                                      const RowSnapshot* snapshot = nullptr) {
-  std::vector<std::pair<std::string, std::string>> rows;
-  const std::unique_ptr<RowIterator> it = store.NewIterator(table, prefix, snapshot);
-  for (; it->Valid(); it->Next()) rows.emplace_back(it->key(), it->value());
-  EXPECT_OK(it->status());
-  return rows;
+std::unique_ptr<RowStore> MustOpen(const std::string& dir) {
+  return storage::MustOpen(base::PosixFileSystem(), dir);
 }
 
 uint64_t TableFileCount(const std::string& dir) {
@@ -199,7 +175,7 @@ TEST(RowStore, ConcurrentWritersAndReadersAgree) {
 TEST(RowStore, WrongUseIsAnswered) {
   const TempDir dir;
   const std::unique_ptr<RowStore> store = MustOpen(dir.File("rows"));
-  EXPECT_THAT(RowStore::Open(base::PosixFileSystem(), dir.File("rows"), kSmall),
+  EXPECT_THAT(RowStore::Open(base::PosixFileSystem(), dir.File("rows"), kSmallRowStore),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(PutOne(*store, Table::kPoints, std::string(kKeyBytesMax + 1, 'x'), ""),
               StatusIs(absl::StatusCode::kInvalidArgument));
@@ -207,7 +183,7 @@ TEST(RowStore, WrongUseIsAnswered) {
   EXPECT_THAT(RowStore::Open(base::PosixFileSystem(), dir.File("other"),
                              {.block_cache_bytes = 1, .write_buffer_bytes = 1 << 20}),
               StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_THAT(RowStore::Open(base::PosixFileSystem(), dir.File("no/such/parent"), kSmall),
+  EXPECT_THAT(RowStore::Open(base::PosixFileSystem(), dir.File("no/such/parent"), kSmallRowStore),
               StatusIs(absl::StatusCode::kNotFound));
 }
 
@@ -227,52 +203,8 @@ TEST(RowStore, MemoryStaysWithinTheOptions) {
   const uint64_t used = store->memory_bytes();
   const uint64_t files = std::max(files_before, TableFileCount(dir.File("rows")));
   EXPECT_GT(used, 0U);
-  EXPECT_LE(used, kSmall.block_cache_bytes + kSmall.write_buffer_bytes +
+  EXPECT_LE(used, kSmallRowStore.block_cache_bytes + kSmallRowStore.write_buffer_bytes +
                       std::min(files, kOpenTableFilesMax) * kOpenTableFileBytes);
-}
-
-TEST(BulkWriter, RowsOfAllTablesAppearTogetherAtCommit) {
-  const TempDir dir;
-  std::unique_ptr<RowStore> store = MustOpen(dir.File("rows"));
-  ASSERT_OK(PutOne(*store, Table::kPoints, "k00005", "before"));
-  ASSERT_OK_AND_ASSIGN(std::unique_ptr<BulkWriter> bulk, store->NewBulkWriter());
-  for (int i = 0; i < 1000; ++i) {
-    const std::string key = absl::StrFormat("k%05d", i);
-    ASSERT_OK(bulk->Put(Table::kPoints, key, "bulk"));
-    ASSERT_OK(bulk->Put(Table::kIds, key, "bulk"));
-  }
-  EXPECT_EQ(bulk->row_count(), 2000U);
-  EXPECT_THAT(bulk->Put(Table::kIds, "k00999", ""), StatusIs(absl::StatusCode::kInvalidArgument));
-  EXPECT_EQ(Rows(*store, Table::kPoints, "").size(), 1U);
-  EXPECT_THAT(Rows(*store, Table::kIds, ""), IsEmpty());
-  const std::shared_ptr<const RowSnapshot> before = store->Snapshot();
-  ASSERT_OK(bulk->Commit());
-  EXPECT_THAT(bulk->Commit(), StatusIs(absl::StatusCode::kFailedPrecondition));
-  bulk.reset();
-  for (int open = 0; open < 2; ++open) {
-    EXPECT_EQ(Rows(*store, Table::kPoints, "").size(), 1000U);
-    EXPECT_EQ(Rows(*store, Table::kIds, "").size(), 1000U);
-    EXPECT_THAT(store->Get(Table::kPoints, "k00005"), IsOkAndHolds(Optional(Eq("bulk"))));
-    if (open == 0) {
-      EXPECT_THAT(Rows(*store, Table::kPoints, "", before.get()),
-                  ElementsAre(Pair("k00005", "before")));
-      ASSERT_OK(PutOne(*store, Table::kPoints, "k00006", "after"));
-    }
-    EXPECT_THAT(store->Get(Table::kPoints, "k00006"), IsOkAndHolds(Optional(Eq("after"))));
-  }
-}
-
-TEST(BulkWriter, DroppedWriterLeavesNothing) {
-  const TempDir dir;
-  std::unique_ptr<RowStore> store = MustOpen(dir.File("rows"));
-  {
-    ASSERT_OK_AND_ASSIGN(std::unique_ptr<BulkWriter> bulk, store->NewBulkWriter());
-    ASSERT_OK(bulk->Put(Table::kPoints, "a", "1"));
-  }
-  EXPECT_THAT(Rows(*store, Table::kPoints, ""), IsEmpty());
-  EXPECT_THAT(base::PosixFileSystem().List(dir.File("rows/bulk")), IsOkAndHolds(IsEmpty()));
-  ASSERT_OK_AND_ASSIGN(std::unique_ptr<BulkWriter> empty, store->NewBulkWriter());
-  EXPECT_OK(empty->Commit());
 }
 
 }  // namespace

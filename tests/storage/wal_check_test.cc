@@ -14,6 +14,7 @@
 
 #include "storage/row_store.h"
 #include "storage/wal_tracker.h"
+#include "tests/storage/rows.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
@@ -26,13 +27,9 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 constexpr char kDir[] = "/rows";
-constexpr RowStoreOptions kSmall = {.block_cache_bytes = uint64_t{4} << 20,
-                                    .write_buffer_bytes = uint64_t{2} << 20};
 
 std::unique_ptr<RowStore> MustOpen(FaultFs& fs) {
-  absl::StatusOr<std::unique_ptr<RowStore>> store = RowStore::Open(fs, kDir, kSmall);
-  EXPECT_OK(store);
-  return store.ok() ? *std::move(store) : nullptr;
+  return storage::MustOpen(fs, kDir);
 }
 
 std::vector<std::string> Logs(const FaultFs& fs) {
@@ -59,13 +56,6 @@ void Replace(FaultFs& fs, const std::string& path, std::string_view bytes) {
   ASSERT_OK((*file)->Sync());
 }
 
-absl::Status PutOne(RowStore& store, Table table, std::string_view key, std::string_view value,
-                    Durability durability) {
-  WriteSet set;
-  set.Put(table, key, value);
-  return store.Write(set, durability);
-}
-
 std::vector<std::string> Keys(const RowStore& store, Table table) {
   std::vector<std::string> keys;
   const std::unique_ptr<RowIterator> it = store.NewIterator(table, "");
@@ -89,8 +79,7 @@ struct CrashedStore {
     EXPECT_THAT(Logs(fs), SizeIs(1));
     log = Logs(fs).back();
     bytes = Contents(fs, log);
-    fs.CutPower(Tear::kNothing);
-    store.reset();
+    PowerCut(fs, Tear::kNothing, std::move(store));
     Replace(fs, log, bytes);
   }
 
@@ -158,7 +147,7 @@ TEST(WalCheck, DamageInTheMiddleFailsTheOpenAndGoesOnFailing) {
   CrashedStore crashed(20, 0);
   ASSERT_OK(crashed.fs.CorruptByte(crashed.log, crashed.bytes.size() / 2, 0x10));
   for (int open = 0; open < 2; ++open) {
-    EXPECT_THAT(RowStore::Open(crashed.fs, kDir, kSmall),
+    EXPECT_THAT(RowStore::Open(crashed.fs, kDir, kSmallRowStore),
                 StatusIs(absl::StatusCode::kDataLoss, testing::HasSubstr(crashed.log)));
   }
   // The operator puts the right byte back: nothing has been lost meanwhile.
@@ -256,8 +245,7 @@ class TwoLogs : public testing::Test {
     ASSERT_THAT(logs_, SizeIs(2));
     std::vector<std::string> bytes;
     for (const std::string& log : logs_) bytes.push_back(Contents(fs_, log));
-    fs_.CutPower(Tear::kNothing);
-    store.reset();
+    PowerCut(fs_, Tear::kNothing, std::move(store));
     if (durability == Durability::kSynced) {
       ASSERT_EQ(Contents(fs_, logs_[0]), bytes[0]);
       ASSERT_EQ(Contents(fs_, logs_[1]), bytes[1]);
@@ -272,7 +260,7 @@ TEST_F(TwoLogs, DamageInTheFirstIsDataLoss) {
   Write(Durability::kSynced);
   for (const uint64_t at : {uint64_t{10}, *fs_.FileSize(logs_[0]) - 1}) {
     ASSERT_OK(fs_.CorruptByte(logs_[0], at, 1));
-    EXPECT_THAT(RowStore::Open(fs_, kDir, kSmall), StatusIs(absl::StatusCode::kDataLoss));
+    EXPECT_THAT(RowStore::Open(fs_, kDir, kSmallRowStore), StatusIs(absl::StatusCode::kDataLoss));
     ASSERT_OK(fs_.CorruptByte(logs_[0], at, 1));
   }
   const std::unique_ptr<RowStore> store = MustOpen(fs_);
@@ -282,7 +270,7 @@ TEST_F(TwoLogs, DamageInTheFirstIsDataLoss) {
 TEST_F(TwoLogs, MissingFirstIsDataLoss) {
   Write(Durability::kSynced);
   ASSERT_OK(fs_.RemoveFile(logs_[0]));
-  EXPECT_THAT(RowStore::Open(fs_, kDir, kSmall), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(RowStore::Open(fs_, kDir, kSmallRowStore), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace
