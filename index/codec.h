@@ -48,7 +48,7 @@ struct ListScan {
   const std::byte* code_plane = nullptr;
   uint32_t rows = 0;
   float head_distance2 = 0;  // |q - c|^2
-  float head_dot = 0;        // <q, c>; read under inner product only
+  float head_dot = 0;        // <q, c>; not read under L2
   // One word per block, bit i = row 64 * block + i is eligible; null: every row is.
   const uint64_t* block_mask = nullptr;
   // Rows that cannot beat tau are dropped; +infinity lets every eligible row through.

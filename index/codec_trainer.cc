@@ -153,13 +153,13 @@ struct ErrorSum {
 
 // Adds the errors of <x', q'> relative to |q - a c| for rows of one list. Everything is scaled to
 // unit lengths first, so that neither huge nor tiny rows leave the range of a float.
-void AddErrors(const TrainingSet& sample, const PcaTransform& pca, bool inner,
+void AddErrors(const TrainingSet& sample, const PcaTransform& pca, bool by_dot,
                const std::vector<size_t>& rows, size_t query, size_t list, ErrorSum* sum) {
   const size_t dim = sample.dim;
   const float* head = sample.heads.data() + list * dim;
   const float* q = sample.rows.data() + query * dim;
   const double head_norm2 = Dot(head, head, dim);
-  const double alpha = inner && head_norm2 > 0 ? Dot(q, head, dim) / head_norm2 : 1;
+  const double alpha = by_dot && head_norm2 > 0 ? Dot(q, head, dim) / head_norm2 : 1;
   // Row 0 is q - a c, the others are residuals.
   std::vector<float> vectors((rows.size() + 1) * dim);
   std::vector<double> wide(dim);
@@ -217,8 +217,7 @@ float MeasureSigma(const TrainingSet& sample, const PcaTransform& pca,
       std::vector<size_t> rows =
           Spread(groups.begin[list + 1] - groups.begin[list], kErrorRowsPerList);
       for (size_t& row : rows) row = groups.rows[groups.begin[list] + row];
-      AddErrors(sample, pca, options.metric == base::Metric::kInnerProduct, rows, queries[i], list,
-                &sums[i]);
+      AddErrors(sample, pca, options.metric != base::Metric::kL2, rows, queries[i], list, &sums[i]);
     }
   });
   ErrorSum total;
@@ -270,8 +269,7 @@ absl::StatusOr<std::unique_ptr<Codec>> TrainRaBitQ(const TrainingSet& sample,
   p.fine_bits = FineBits(sample.dim, options.type);
   p.sigma = MeasureSigma(sample, pca, options);
   p.projection = std::move(pca.matrix);
-  p.mean = options.metric == base::Metric::kInnerProduct ? std::vector<float>(sample.dim)
-                                                         : MeanOf(sample);
+  p.mean = options.metric == base::Metric::kL2 ? MeanOf(sample) : std::vector<float>(sample.dim);
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<RaBitQCodec> codec, RaBitQCodec::Create(std::move(p)));
   return std::unique_ptr<Codec>(std::move(codec));
 }

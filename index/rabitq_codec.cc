@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -79,8 +80,8 @@ absl::Status Validate(const RaBitQParameters& p) {
     return absl::InvalidArgumentError("projection or mean has a NaN or infinite component");
   }
   const bool centred = std::any_of(p.mean.begin(), p.mean.end(), [](float v) { return v != 0; });
-  if (p.metric == base::Metric::kInnerProduct && centred) {
-    return absl::InvalidArgumentError("mean must be zero under inner product");
+  if (p.metric != base::Metric::kL2 && centred) {
+    return absl::InvalidArgumentError("mean must be zero under inner product and cosine");
   }
   return absl::OkStatus();
 }
@@ -100,8 +101,7 @@ RaBitQCodec::RaBitQCodec(RaBitQParameters parameters)
     const FastScanPlace place = PlaceOfBit(j, lines_);
     line_of_.push_back(static_cast<uint32_t>(place.line * kFastScanLineBytes));
     bit_of_.push_back(static_cast<uint8_t>(place.bit));
-    weight_of_.push_back(
-        static_cast<uint32_t>(place.lookup * kFastScanGroupBits + place.position));
+    weight_of_.push_back(static_cast<uint32_t>(place.lookup * kFastScanGroupBits + place.position));
   }
 }
 
@@ -132,8 +132,8 @@ void RaBitQCodec::DecodeRow(const float* head, const std::byte* code_plane, uint
     return;
   }
   const rabitq::PlaneHeader header = rabitq::LoadHeader(code_plane);
-  const std::byte* block = code_plane + rabitq::kPlaneHeaderBytes +
-                           slot / kBlockRows * FastScanBlockBytes(lines_);
+  const std::byte* block =
+      code_plane + rabitq::kPlaneHeaderBytes + slot / kBlockRows * FastScanBlockBytes(lines_);
   const size_t in_block = slot % kBlockRows;
   const float b = header.b.offset + header.b.scale * static_cast<float>(std::to_integer<unsigned>(
                                                          block[kFastScanRows + in_block]));
@@ -213,8 +213,8 @@ absl::StatusOr<std::unique_ptr<Codec>> RaBitQCodec::Deserialize(std::string_view
   uint8_t fine_bits = 0;
   TESSERA_RETURN_IF_ERROR(in.U8(&version));
   if (version > kVersion) {
-    return absl::UnimplementedError(absl::StrCat("RaBitQ codec of version ", version,
-                                                 ", this build reads up to ", kVersion));
+    return absl::UnimplementedError(
+        absl::StrCat("RaBitQ codec of version ", version, ", this build reads up to ", kVersion));
   }
   if (version == 0) return absl::DataLossError("RaBitQ codec of version 0");
   TESSERA_RETURN_IF_ERROR(in.U32(&p.dim));

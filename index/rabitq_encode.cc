@@ -15,10 +15,10 @@
 namespace tessera::index {
 
 struct RaBitQCodec::RowFactors {
-  double norm2 = 0;      // |r|^2
-  double code_dot = 0;   // <x', c'>
-  double head_dot = 0;   // <r, c>
-  double gain = 0;       // f
+  double norm2 = 0;     // |r|^2
+  double code_dot = 0;  // <x', c'>
+  double head_dot = 0;  // <r, c>
+  double gain = 0;      // f
 };
 
 namespace {
@@ -87,9 +87,8 @@ void RaBitQCodec::EncodeFine(const float* residual, const float* head, std::byte
     head_residual += static_cast<double>(residual[i]) * head[i];
   }
   const double gain = delta > 0 && code_residual > 0 ? norm2 / code_residual : 0;
-  const double shift = p_.metric == base::Metric::kInnerProduct
-                           ? 2 * (gain * code_head - head_residual)
-                           : norm2 + 2 * gain * code_head;
+  const double shift =
+      by_dot() ? 2 * (gain * code_head - head_residual) : norm2 + 2 * gain * code_head;
   base::StoreF32(record, ClampedFloat(gain));
   base::StoreF32(record + 4, ClampedFloat(shift));
   std::byte* packed = record + rabitq::kFineFactorBytes;
@@ -153,9 +152,8 @@ void RaBitQCodec::StoreFactors(const float* head, const std::vector<RowFactors>&
   std::vector<double> b;
   for (const RowFactors& row : factors) {
     b.push_back(1 / (2 * std::max(row.gain, floor)));
-    a.push_back(p_.metric == base::Metric::kInnerProduct
-                    ? row.code_dot - 2 * row.head_dot * b.back()
-                    : row.code_dot + row.norm2 * b.back());
+    a.push_back(by_dot() ? row.code_dot - 2 * row.head_dot * b.back()
+                         : row.code_dot + row.norm2 * b.back());
   }
   rabitq::PlaneHeader header;
   header.rows = static_cast<uint32_t>(factors.size());

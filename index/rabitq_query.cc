@@ -51,15 +51,17 @@ class RaBitQQuery final : public QueryCode {
   std::vector<uint8_t> set;
   std::vector<int8_t> fine;  // q - mu in steps of fine_step
   AlignedBytes table;
-  float step = 1;         // of the table
-  float half_total = 0;   // half the sum of all weights
+  float step = 1;        // of the table
+  float half_total = 0;  // half the sum of all weights
   float total = 0;
-  float norm2 = 0;        // |q|^2
+  float norm2 = 0;  // |q|^2
   float fine_step = 0;
   float fine_middle = 0;  // sum of `fine` times the middle code
 };
 
-const RaBitQQuery& Cast(const QueryCode& code) { return static_cast<const RaBitQQuery&>(code); }
+const RaBitQQuery& Cast(const QueryCode& code) {
+  return static_cast<const RaBitQQuery&>(code);
+}
 
 // The factor a of rabitq_codec.h and |q - a c|^2.
 struct HeadFit {
@@ -68,12 +70,23 @@ struct HeadFit {
 };
 
 HeadFit FitHead(base::Metric metric, float query_norm2, float distance2, float dot) {
-  if (metric != base::Metric::kInnerProduct) return {1, distance2};
+  if (metric == base::Metric::kL2) return {1, distance2};
   // Any factor is right; where |c|^2 drowns in rounding errors take the plain one.
   const float head_norm2 = distance2 - query_norm2 + 2 * dot;
   if (!(head_norm2 > 1e-4F * (distance2 + query_norm2))) return {1, distance2};
   const float alpha = dot / head_norm2;
   return {alpha, std::max(0.0F, query_norm2 - alpha * dot)};
+}
+
+// The head's part of an estimate, before the row's is added.
+float OriginOf(base::Metric metric, float distance2, float dot) {
+  if (metric == base::Metric::kL2) return distance2;
+  return (metric == base::Metric::kCosine ? 2.0F : 0.0F) - 2 * dot;
+}
+
+// What an estimate is multiplied with to become a search-space dissimilarity.
+float UnitOf(base::Metric metric) {
+  return metric == base::Metric::kInnerProduct ? 0.5F : 1.0F;
 }
 
 // Rounds |q'_j| / step to bytes such that no byte of the scan's running sums overflows.
@@ -132,10 +145,10 @@ ListForm FormOf(const rabitq::PlaneHeader& header, const HeadFit& fit, float gap
   // The code's error, and the rounding of the table's weights and of the two factors, each uniform
   // within a step.
   const float code_sd = p.sigma * inverse;
-  const float variance = code_sd * code_sd * fit.gap2 +
-                         (static_cast<float>(p.code_dim) + form.slope_a * form.slope_a +
-                          form.slope_b * form.slope_b) /
-                             12;
+  const float variance =
+      code_sd * code_sd * fit.gap2 +
+      (static_cast<float>(p.code_dim) + form.slope_a * form.slope_a + form.slope_b * form.slope_b) /
+          12;
   form.base = (fit.alpha * header.a.offset + gap * header.b.offset) * inverse + q.half_total -
               eps * std::sqrt(variance);
   return form;
@@ -186,14 +199,14 @@ void RaBitQCodec::PrepareQuery(const float* query, QueryCode* code) const {
 size_t RaBitQCodec::ScanList(const QueryCode& code, const ListScan& scan, Survivor* out) const {
   const RaBitQQuery& q = Cast(code);
   const rabitq::PlaneHeader header = rabitq::LoadHeader(scan.code_plane);
-  const bool inner = p_.metric == base::Metric::kInnerProduct;
   const HeadFit fit = FitHead(p_.metric, q.norm2, scan.head_distance2, scan.head_dot);
-  const float origin = inner ? -2 * scan.head_dot : scan.head_distance2;
+  const float origin = OriginOf(p_.metric, scan.head_distance2, scan.head_dot);
+  const float unit = UnitOf(p_.metric);
   FastScanArgs args;
   ListForm form{};
   bool exact_threshold = false;  // too wide for 16 bits: rows are judged one by one
   if (scan.tau < std::numeric_limits<float>::max()) {
-    form = FormOf(header, fit, origin - (inner ? 2 * scan.tau : scan.tau), p_, scan.eps, q);
+    form = FormOf(header, fit, origin - scan.tau / unit, p_, scan.eps, q);
     const float least =
         form.base + std::min(0.0F, 255 * form.slope_a) + std::min(0.0F, 255 * form.slope_b);
     if (least >= q.total + 2) return 0;
@@ -204,7 +217,6 @@ size_t RaBitQCodec::ScanList(const QueryCode& code, const ListScan& scan, Surviv
   const size_t stride = FastScanBlockBytes(lines_);
   const float numerator = fit.alpha * header.a.offset + q.half_total * q.step;
   const float per_a = fit.alpha * header.a.scale;
-  const float unit = inner ? 0.5F : 1.0F;
   const size_t blocks = BlockCount(scan.rows);
   size_t found = 0;
   std::array<uint64_t, kChunkBlocks> eligible;
@@ -255,21 +267,19 @@ void RaBitQCodec::FineEstimates(const QueryCode& code, const std::byte* fine_pla
                                 float head_distance2, float head_dot,
                                 std::span<Survivor> survivors) const {
   const RaBitQQuery& q = Cast(code);
-  const bool inner = p_.metric == base::Metric::kInnerProduct;
   const float alpha = FitHead(p_.metric, q.norm2, head_distance2, head_dot).alpha;
-  const float origin = inner ? -2 * head_dot : head_distance2;
-  const float unit = inner ? 0.5F : 1.0F;
+  const float origin = OriginOf(p_.metric, head_distance2, head_dot);
+  const float unit = UnitOf(p_.metric);
   const size_t half = (p_.dim + 1) / 2;
   for (Survivor& survivor : survivors) {
     const std::byte* record = fine_plane + survivor.slot * fine_bytes_;
     const auto* codes = reinterpret_cast<const uint8_t*>(record + rabitq::kFineFactorBytes);
-    const int32_t dot =
-        p_.fine_bits == 4
-            ? q.ops.code4_dot(codes, q.fine.data(), q.fine.data() + half, half)
-            : q.ops.code8_dot(codes, q.fine.data(), p_.dim);
+    const int32_t dot = p_.fine_bits == 4
+                            ? q.ops.code4_dot(codes, q.fine.data(), q.fine.data() + half, half)
+                            : q.ops.code8_dot(codes, q.fine.data(), p_.dim);
     const float projected = q.fine_step * (static_cast<float>(dot) - q.fine_middle);
-    survivor.estimate = unit * (origin + alpha * base::LoadF32(record + 4) -
-                                2 * base::LoadF32(record) * projected);
+    survivor.estimate =
+        unit * (origin + alpha * base::LoadF32(record + 4) - 2 * base::LoadF32(record) * projected);
   }
 }
 
