@@ -297,6 +297,12 @@ absl::Status AnnRun::Run(const std::function<void(const Result&)>& sink) {
   return absl::OkStatus();
 }
 
+// Whether a file is the `part` of a set: part.*, NAME_part.*, or begins as MNIST calls it.
+bool IsNamed(const std::string& name, const std::string& part, const std::string& mnist_prefix) {
+  return name.starts_with(part + ".") || name.find("_" + part + ".") != std::string::npos ||
+         name.starts_with(mnist_prefix);
+}
+
 }  // namespace
 
 absl::Status RunAnn(const AnnOptions& options, const std::function<void(const Result&)>& sink,
@@ -311,8 +317,8 @@ absl::Status FindSet(const std::string& directory, AnnOptions* options) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("base.")) options->base_path = entry.path().string();
-    if (name.starts_with("query.")) options->query_path = entry.path().string();
+    if (IsNamed(name, "base", "train-images")) options->base_path = entry.path().string();
+    if (IsNamed(name, "query", "t10k-images")) options->query_path = entry.path().string();
     if (name == truth_name) options->truth_path = entry.path().string();
   }
   if (error || options->base_path.empty() || options->query_path.empty()) {

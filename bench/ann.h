@@ -53,6 +53,7 @@ absl::Status RunAnn(const AnnOptions& options, const std::function<void(const Re
 
 // Fills in base_path, query_path and truth_path from a directory with `base.*`, `query.*` and
 // `gt100_<cos|l2|ip>.bin` (the last may be missing), and dataset from its name and the metric.
+// `NAME_base.*` and `NAME_query.*` (TEXMEX), `train-images*` and `t10k-images*` (MNIST) do as well.
 absl::Status FindSet(const std::string& directory, AnnOptions* options);
 
 // Parses "ef=16,32,64" or "nprobe=8,16;k_factor=4" into all combinations; "defaults" is the point

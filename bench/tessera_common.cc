@@ -54,11 +54,16 @@ base::CollectionSchema BenchSchema(const VectorFile& file, base::Metric metric) 
   return {kBenchCollection, {field}};
 }
 
-std::vector<SearchPoint> TesseraSweep() {
+std::vector<SearchPoint> TesseraTargets() {
   std::vector<SearchPoint> points(1);  // the defaults
   for (const double target : {0.8, 0.9, 0.95, 0.98, 0.99}) {
     points.push_back({{"recall_target", target}});
   }
+  return points;
+}
+
+std::vector<SearchPoint> TesseraSweep() {
+  std::vector<SearchPoint> points = TesseraTargets();
   for (const double nprobe : {2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}) {
     points.push_back({{"nprobe", nprobe}});
   }

@@ -34,8 +34,11 @@ class RowSource {
 // One collection with the file's dimension and element type.
 base::CollectionSchema BenchSchema(const VectorFile& file, base::Metric metric);
 
-// The defaults, recall targets, numbers of lists with the rerank depth the engine chooses itself,
-// and with depths of our own.
+// The defaults and recall targets: what a user is likely to set.
+std::vector<SearchPoint> TesseraTargets();
+
+// TesseraTargets, then numbers of lists with the rerank depth the engine chooses itself, and with
+// depths of our own: the parameter sweep that the defaults are judged by.
 std::vector<SearchPoint> TesseraSweep();
 
 // Errors: kInvalidArgument for a parameter other than recall_target, nprobe, oversampling, exact.

@@ -29,7 +29,7 @@ class TesseraGrpcEngine : public Engine {
   }
 
   absl::Status Build(const VectorFile& base) override;
-  std::vector<SearchPoint> DefaultSweep() const override { return TesseraSweep(); }
+  std::vector<SearchPoint> DefaultSweep() const override { return TesseraTargets(); }
   absl::Status Configure(const SearchPoint& point) override {
     TESSERA_ASSIGN_OR_RETURN(params_, TesseraParams(point, options_.k));
     return absl::OkStatus();

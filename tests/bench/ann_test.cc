@@ -1,6 +1,7 @@
 // The whole suite on 2,000 rows: every peer is built, measured and described.
 #include "bench/ann.h"
 
+#include <filesystem>
 #include <random>
 
 #include <unistd.h>
@@ -76,6 +77,28 @@ TEST(Ann, MeasuresEveryPeerInOneRun) {
     EXPECT_FALSE(result.cpu.empty());
   }
   EXPECT_THAT(results[2].description, HasSubstr("generic"));
+}
+
+TEST(Ann, FindsTheFilesOfASetByTheirUsualNames) {
+  TempDir dir;
+  const std::vector<std::pair<std::string, std::string>> pairs = {
+      {"base.f16bin", "query.f16bin"},
+      {"sift_base.fvecs", "sift_query.fvecs"},
+      {"train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz"}};
+  for (const auto& [base, query] : pairs) {
+    const std::string set = dir.File(base) + ".set";
+    std::filesystem::create_directory(set);
+    for (const std::string& name : {base, query, std::string("readme"), std::string("gt100_l2.bin"),
+                                    std::string("train-labels-idx1-ubyte.gz")}) {
+      WriteFile(set + "/" + name, "");
+    }
+    AnnOptions options;
+    ASSERT_OK(FindSet(set, &options));
+    EXPECT_EQ(options.base_path, set + "/" + base);
+    EXPECT_EQ(options.query_path, set + "/" + query);
+    EXPECT_EQ(options.truth_path, set + "/gt100_l2.bin");
+    EXPECT_EQ(options.dataset, base + ".set-l2");
+  }
 }
 
 TEST(Ann, PartOfTheRowsHasATruthOfItsOwn) {
