@@ -104,13 +104,13 @@ class Runner:
         """Runs `tessera` with these words; keeps peak and time under `step`; returns its output."""
         command = [self.arguments.tessera, *words, "--memory-limit", self.arguments.limit]
         begin = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
-                                   preexec_fn=self.cgroup.enter)
         peak = 0
-        while process.poll() is None:
-            peak = max(peak, anonymous_bytes(process.pid))
-            time.sleep(SAMPLE_SECONDS)
-        output = process.stdout.read()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                              preexec_fn=self.cgroup.enter) as process:
+            while process.poll() is None:
+                peak = max(peak, anonymous_bytes(process.pid))
+                time.sleep(SAMPLE_SECONDS)
+            output = process.stdout.read()
         self.peaks[step] = peak
         self.seconds[step] = round(time.monotonic() - begin, 3)
         if process.returncode != 0:

@@ -36,7 +36,7 @@ load() {
   rm -rf "$db" "$demo/input" "$results" "$page" "$log"
   mkdir -p "$demo/input" "$results"
   step "Preparing Fashion-MNIST ($dataset)"
-  python3 tools/demo_data.py "$dataset" "$demo/input"
+  python3 -B tools/demo_data.py "$dataset" "$demo/input"
   step "Bulk-loading 60,000 images of 784 bytes with their payload into $db"
   "$tessera" create --data "$db" "$collection" --dim 784 --metric l2 --type u8
   "$tessera" ingest --data "$db" "$collection" "$dataset/train-images-idx3-ubyte.gz" \
@@ -97,7 +97,7 @@ measure() {
   run 3 2 "default"
   run 4 1 "recall target 0.99" --recall-target 0.99
   "$tessera" stats --server "$address" "$collection" --output json >"$results/stats.json"
-  python3 tools/demo_page.py "$dataset" "$demo" "$page"
+  python3 -B tools/demo_page.py "$dataset" "$demo" "$page"
 }
 
 [ -x "$tessera" ] || fail "no $tessera; run make build first"
