@@ -271,9 +271,54 @@ void ExtentStore::FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>
   }
 }
 
+void ExtentPin::Release() {
+  if (store_ != nullptr) {
+    store_->Unpin(files_);
+  }
+}
+
+ExtentPin ExtentStore::Pin(std::set<uint32_t> files) {
+  base::MutexLock lock(&mu_);
+  for (const uint32_t file : files) {
+    ++pinned_[file].pins;
+  }
+  return ExtentPin(*this, std::move(files));
+}
+
+void ExtentStore::Unpin(const std::set<uint32_t>& files) {
+  base::MutexLock lock(&mu_);
+  for (const uint32_t file : files) {
+    const auto found = pinned_.find(file);
+    if (--found->second.pins == 0) {
+      pinned_.erase(found);
+    }
+  }
+}
+
+// Takes hold of a file that is about to be removed, if it is pinned.
+absl::Status ExtentStore::KeepIfPinned(uint32_t file) {
+  {
+    base::MutexLock lock(&mu_);
+    if (!pinned_.contains(file)) {
+      return absl::OkStatus();
+    }
+  }
+  TESSERA_ASSIGN_OR_RETURN(std::shared_ptr<const base::RandomAccessFile> opened, OpenFile(file));
+  base::MutexLock lock(&mu_);
+  const auto found = pinned_.find(file);
+  if (found != pinned_.end()) {
+    found->second.removed = std::move(opened);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::shared_ptr<const base::RandomAccessFile>> ExtentStore::OpenFile(uint32_t file) {
   {
     base::MutexLock lock(&mu_);
+    const auto pinned = pinned_.find(file);
+    if (pinned != pinned_.end() && pinned->second.removed != nullptr) {
+      return pinned->second.removed;
+    }
     const auto found = open_files_.find(file);
     if (found != open_files_.end()) {
       found->second.used_at = ++open_clock_;
@@ -352,6 +397,12 @@ absl::Status ExtentStore::RemoveUnreferenced(const std::set<uint32_t>& live_file
       if (writers_files_.contains(*number)) {
         continue;
       }
+    }
+    if (!KeepIfPinned(*number).ok()) {
+      continue;  // it cannot be opened now; it goes when nobody has it pinned
+    }
+    {
+      base::MutexLock lock(&mu_);
       open_files_.erase(*number);
       files_.erase(*number);
     }

@@ -106,6 +106,29 @@ class ExtentWriter {
   bool finished_ = false;
 };
 
+// Keeps files readable through ExtentStore::OpenFile after they were removed.
+class ExtentPin {
+ public:
+  ExtentPin() = default;
+  ~ExtentPin() { Release(); }
+  ExtentPin(ExtentPin&& other) noexcept
+      : store_(std::exchange(other.store_, nullptr)), files_(std::move(other.files_)) {}
+  ExtentPin& operator=(ExtentPin&& other) noexcept {
+    std::swap(store_, other.store_);
+    std::swap(files_, other.files_);
+    return *this;
+  }
+
+ private:
+  friend class ExtentStore;
+  ExtentPin(ExtentStore& store, std::set<uint32_t> files)
+      : store_(&store), files_(std::move(files)) {}
+  void Release();
+
+  ExtentStore* store_ = nullptr;
+  std::set<uint32_t> files_;
+};
+
 class ExtentStore {
  public:
   // Opens or creates the directory. New files are numbered from the larger of `next_file` and one
@@ -131,14 +154,21 @@ class ExtentStore {
   // Errors: kDataLoss when the file is missing, too short or the checksum differs.
   absl::StatusOr<std::string> Read(const ExtentRef& ref);
 
+  // Until the pin is gone, OpenFile answers for these files also when they have been removed: what
+  // was published before can be read on. Their space is given back after that.
+  //
+  // Pre:  the files exist and none of them is being removed; the store outlives the pin.
+  // Cost: O(files log files), no I/O. A removed file that is pinned takes a file descriptor.
+  ExtentPin Pin(std::set<uint32_t> files);
+
   // Removes every extent file that is neither in `live_files` nor a living writer's, and makes the
-  // removal durable. Readers that still hold such a file can go on reading it.
+  // removal durable. Whoever has pinned such a file or holds it open can go on reading it.
   //
   // Pre: `live_files` has the published files of every writer destroyed by now, so the caller keeps
   //      writers from being destroyed between taking the set and this call's return.
   absl::Status RemoveUnreferenced(const std::set<uint32_t>& live_files);
 
-  // Bytes of all finished files.
+  // Bytes of all finished files that were not removed.
   uint64_t disk_bytes() const;
   // The number the next file gets; to be stored with what is published.
   uint32_t next_file() const;
@@ -146,7 +176,12 @@ class ExtentStore {
   std::string FilePath(uint32_t file) const;
 
  private:
+  friend class ExtentPin;
   friend class ExtentWriter;
+  struct Pinned {
+    uint64_t pins = 0;
+    std::shared_ptr<const base::RandomAccessFile> removed;  // null while it is in the directory
+  };
   struct CachedFile {
     std::shared_ptr<const base::RandomAccessFile> file;
     uint64_t used_at = 0;
@@ -157,6 +192,8 @@ class ExtentStore {
 
   absl::Status LoadFileList(uint32_t next_file);
   absl::StatusOr<uint32_t> TakeFileNumber();
+  void Unpin(const std::set<uint32_t>& files);
+  absl::Status KeepIfPinned(uint32_t file);
   void FilesFinished(const std::vector<std::pair<uint32_t, uint64_t>>& files);
   void FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>& files, bool removed);
 
@@ -168,6 +205,7 @@ class ExtentStore {
   uint32_t next_file_ ABSL_GUARDED_BY(mu_) = 1;
   std::map<uint32_t, uint64_t> files_ ABSL_GUARDED_BY(mu_);  // finished: number -> bytes
   std::set<uint32_t> writers_files_ ABSL_GUARDED_BY(mu_);    // of living writers
+  std::map<uint32_t, Pinned> pinned_ ABSL_GUARDED_BY(mu_);
   std::map<uint32_t, CachedFile> open_files_ ABSL_GUARDED_BY(mu_);
   uint64_t open_clock_ ABSL_GUARDED_BY(mu_) = 0;
 };

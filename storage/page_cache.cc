@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <limits>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -54,7 +55,7 @@ std::vector<UnitRun> ToRuns(const std::vector<ByteRange>& units) {
 
 FrameTable::FrameTable(PageCache& cache, Priority priority, const std::vector<UnitRun>& runs,
                        Verifier verifier)
-    : cache_(cache), priority_(priority), verifier_(std::move(verifier)) {
+    : cache_(cache), priority_(priority), verifier_(std::move(verifier)), pin_(cache.Pin(runs)) {
   runs_.reserve(runs.size());
   for (const UnitRun& run : runs) {
     TESSERA_CHECK(run.count <= std::numeric_limits<uint32_t>::max() - unit_count_);
@@ -118,6 +119,18 @@ PageCache::PageCache(ExtentStore& store, ReadEngine& engine, base::MemoryBudget&
       arena_(std::move(arena)) {}
 
 PageCache::~PageCache() = default;
+
+ExtentPin PageCache::Pin(const std::vector<UnitRun>& runs) {
+  std::set<uint32_t> files;
+  uint32_t last = 0;
+  for (const UnitRun& run : runs) {
+    if (run.bytes > 0 && run.count > 0 && run.file != last) {
+      files.insert(run.file);
+      last = run.file;
+    }
+  }
+  return store_.Pin(std::move(files));
+}
 
 PageCacheStats PageCache::stats() {
   return arena_->Stats();

@@ -59,7 +59,10 @@ class FrameTable {
   // any thread.
   using Verifier = std::function<absl::Status(uint32_t unit, std::span<const std::byte> bytes)>;
 
-  // Units are numbered in the order of the runs. `cache` outlives the table.
+  // Units are numbered in the order of the runs. `cache` outlives the table, and the table can be
+  // read as long as it lives, whatever the extent store removes meanwhile.
+  //
+  // Pre:    the files exist and none of them is being removed.
   // Memory: 8 bytes per unit and 32 per run.
   FrameTable(PageCache& cache, Priority priority, const std::vector<UnitRun>& runs,
              Verifier verifier);
@@ -122,6 +125,7 @@ class FrameTable {
   const Priority priority_;
   const Verifier verifier_;
   std::vector<Run> runs_;
+  ExtentPin pin_;
   uint32_t unit_count_ = 0;
   uint64_t resident_frames_ = 0;  // guarded by the arena's mutex
   std::unique_ptr<std::atomic<uintptr_t>[]> slots_;
@@ -196,6 +200,8 @@ class PageCache {
 
   PageCache(ExtentStore& store, ReadEngine& engine, base::MemoryBudget& budget,
             const PageCacheOptions& options, std::unique_ptr<FrameArena> arena);
+
+  ExtentPin Pin(const std::vector<UnitRun>& runs);
 
   ExtentStore& store_;
   ReadEngine& engine_;

@@ -300,11 +300,42 @@ TEST_F(PageCacheTest, ReadFaultsFailTheirUnitsOnly) {
 
 TEST_F(PageCacheTest, MissingFilesAreDataLoss) {
   OpenCache({.capacity_bytes = 1 << 20});
-  AddTable(Priority::kCodes, {100, 200});
-  ASSERT_OK(store_->RemoveUnreferenced({}));
+  FrameTable& table = AddTable(Priority::kCodes, {100, 200});
+  ASSERT_OK(fs_.RemoveFile(store_->FilePath(table.unit_range(0).file)));
   absl::Status status;
   EXPECT_THAT(FetchUnits(0, {0, 1}, &status), IsEmpty());
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kDataLoss, HasSubstr("missing")));
+}
+
+TEST_F(PageCacheTest, TablesOutliveTheRemovalOfTheirFiles) {
+  OpenCache({.capacity_bytes = 1 << 20});
+  AddTable(Priority::kCodes, std::vector<uint32_t>(10, 1000));
+  AddTable(Priority::kRaw, std::vector<uint32_t>(10, 1000));
+  const std::string removed = store_->FilePath(tables_[0]->unit_range(0).file);
+  const std::string kept = store_->FilePath(tables_[1]->unit_range(0).file);
+  EXPECT_EQ(FetchUnits(0, {0, 1}).size(), 2U);
+  for (int i = 0; i < 2; ++i) {  // also when there is nothing left to remove
+    ASSERT_OK(store_->RemoveUnreferenced({tables_[1]->unit_range(0).file}));
+    EXPECT_THAT(fs_.Files(), ElementsAre(kept));
+    EXPECT_EQ(FetchUnits(0, {0, 1, 2, 3}).size(), 4U);
+  }
+  EXPECT_EQ(FetchUnits(0, {9}).size(), 1U);
+  EXPECT_EQ(FetchUnits(1, {9}).size(), 1U);
+  const uint32_t file = tables_[0]->unit_range(0).file;
+  EXPECT_OK(store_->OpenFile(file));
+  tables_[0].reset();
+  EXPECT_THAT(store_->OpenFile(file), StatusIs(absl::StatusCode::kNotFound, HasSubstr(removed)));
+}
+
+TEST_F(PageCacheTest, PinnedFilesThatCannotBeOpenedAreRemovedLater) {
+  OpenCache({.capacity_bytes = 1 << 20});
+  AddTable(Priority::kCodes, {1000});
+  fs_.AddRule({.op = FaultOp::kOpenForRead, .count = 1});
+  ASSERT_OK(store_->RemoveUnreferenced({}));
+  EXPECT_EQ(fs_.Files().size(), 1U);
+  ASSERT_OK(store_->RemoveUnreferenced({}));
+  EXPECT_THAT(fs_.Files(), IsEmpty());
+  EXPECT_EQ(FetchUnits(0, {0}).size(), 1U);
 }
 
 TEST_F(PageCacheTest, ChargesTheBudgetAndRespectsItsLimit) {
