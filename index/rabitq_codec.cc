@@ -101,7 +101,24 @@ RaBitQCodec::RaBitQCodec(RaBitQParameters parameters)
     const FastScanPlace place = PlaceOfBit(j, lines_);
     line_of_.push_back(static_cast<uint32_t>(place.line * kFastScanLineBytes));
     bit_of_.push_back(static_cast<uint8_t>(place.bit));
-    weight_of_.push_back(static_cast<uint32_t>(place.lookup * kFastScanGroupBits + place.position));
+    // A table's weights are in the order of the dimensions.
+    TESSERA_CHECK(place.lookup * kFastScanGroupBits + place.position == j);
+  }
+  QuantiseProjection();
+}
+
+void RaBitQCodec::QuantiseProjection() {
+  projection_bytes_.resize(p_.projection.size());
+  for (size_t j = 0; j < p_.code_dim; ++j) {
+    const float* axis = p_.projection.data() + j * p_.dim;
+    float largest = 0;
+    for (size_t i = 0; i < p_.dim; ++i) largest = std::max(largest, std::abs(axis[i]));
+    const float step = largest > 0 ? largest / 127 : 1.0F;
+    for (size_t i = 0; i < p_.dim; ++i) {
+      projection_bytes_[j * p_.dim + i] = static_cast<uint8_t>(std::lrint(axis[i] / step) + 128);
+    }
+    row_step_.push_back(step);
+    row_step_norm2_ += step * step;
   }
 }
 
@@ -111,7 +128,7 @@ size_t RaBitQCodec::CodePlaneBytes(size_t rows) const {
 
 size_t RaBitQCodec::memory_bytes() const {
   return sizeof(*this) + (p_.projection.capacity() + p_.mean.capacity()) * sizeof(float) +
-         p_.code_dim * (2 * sizeof(uint32_t) + 1);
+         projection_bytes_.capacity() + p_.code_dim * (sizeof(uint32_t) + 1 + sizeof(float));
 }
 
 void RaBitQCodec::DecodeRow(const float* head, const std::byte* code_plane, uint32_t slot,

@@ -13,7 +13,9 @@
 // the first at the same misses, and a zero row scores 0 as it must. The error of <x', q'> is
 // sigma * |q - a c|, sigma one constant of the codec, so that a row survives iff
 // <x', q'> > a A + (base - tau) B - eps sigma |q - a c|. <x', q'> comes from a one-byte table of
-// |q'_j| / step, added where the code bit equals the query's sign.
+// |q'_j| / step, added where the code bit equals the query's sign. Queries are rotated in 8-bit
+// integers; what that and the bytes of the table and of the factors round away is part of the
+// bound's width.
 //
 // Code plane: header, then blocks as in kernels/fastscan.h. Bytes:
 //    0  u32  magic "TRQ1"       16  f32 a_offset, a_scale, b_offset, b_scale   (value = offset +
@@ -29,7 +31,7 @@
 //
 // Threads: as Codec.
 // Source:  Gao & Long, "RaBitQ", SIGMOD 2024; Gao et al., "Practical and Asymptotically Optimal
-//          Quantization ...", SIGMOD 2025; code adjustment from Yang et al., "SAQ", SIGMOD 2026.
+//          Quantization ...", SIGMOD 2025.
 //          Differs: the query side is exact up to the table's rounding, one sigma instead of an
 //          error factor per row, truncated projection, and the factor a under inner product.
 #pragma once
@@ -101,24 +103,30 @@ class RaBitQCodec final : public Codec {
 
  private:
   struct RowFactors;
+  struct ListHead;
   explicit RaBitQCodec(RaBitQParameters parameters);
 
   // Whether rows are estimated by their inner product with the query.
   bool by_dot() const { return p_.metric != base::Metric::kL2; }
-  RowFactors FactorsOf(const float* residual, const float* code, const float* head,
-                       const float* head_code) const;
-  void EncodeFine(const float* residual, const float* head, std::byte* record) const;
-  void StoreFactors(const float* head, const std::vector<RowFactors>& factors,
+  void QuantiseProjection();
+  ListHead HeadOf(const float* head) const;
+  RowFactors FactorsOf(const ListHead& list, const float* residual, const float* code) const;
+  void StoreBits(const float* code, std::byte* row_codes) const;
+  void EncodeFine(const ListHead& list, const RowFactors& factors, const float* residual,
+                  std::byte* record) const;
+  void StoreFactors(const ListHead& list, const std::vector<RowFactors>& factors,
                     std::byte* code_plane) const;
 
   const RaBitQParameters p_;
   const size_t lines_;
   const size_t fine_bytes_;
-  // Where dimension j of the code plane lives: byte offset of its line in a block's codes and bit,
-  // and its index in the weights of a table.
+  // Where dimension j of the code plane lives: byte offset of its line in a block's codes, and bit.
   std::vector<uint32_t> line_of_;
   std::vector<uint8_t> bit_of_;
-  std::vector<uint32_t> weight_of_;
+  // The projection for queries: steps of row_step_ above -128.
+  std::vector<uint8_t> projection_bytes_;  // [code_dim x dim]
+  std::vector<float> row_step_;            // [code_dim]
+  float row_step_norm2_ = 0;               // sum of their squares
 };
 
 }  // namespace tessera::index

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/coding.h"
+#include "index/kernels/codec_kernels.h"
 #include "index/kernels/fastscan.h"
 #include "index/kernels/vector_ops.h"
 #include "index/rabitq_codec.h"
@@ -19,8 +20,12 @@ constexpr size_t kAlignment = 64;
 // Blocks per kernel call: their sums stay in the first-level cache.
 constexpr size_t kChunkBlocks = 8;
 // Of a byte, less what rounding may add (checked afterwards), and of 16 signed bits.
-constexpr double kByteGoal = 247;
-constexpr double kSumMost = 32767;
+constexpr float kByteGoal = 247;
+constexpr unsigned kByteMost = 255;
+constexpr unsigned kSumMost = 32767;
+// Query components beyond these are treated as these, and as zero: f32 holds no more of them.
+constexpr float kComponentMost = 1e30F;
+constexpr float kComponentLeast = 1e-30F;
 
 struct AlignedDelete {
   void operator()(uint8_t* p) const { ::operator delete[](p, std::align_val_t{kAlignment}); }
@@ -36,27 +41,32 @@ class RaBitQQuery final : public QueryCode {
   RaBitQQuery(size_t dim, size_t code_dim, size_t lines)
       : fastscan(ActiveFastScan()),
         ops(ActiveVectorOps()),
+        kernels(ActiveCodecKernels()),
         centred(dim),
+        sums(code_dim),
         rotated(code_dim),
         cleared(FastScanLookups(lines) * kFastScanGroupBits),
         set(cleared.size()),
-        fine(dim + 1),
+        bytes(dim + 1),
         table(NewAligned(FastScanLookups(lines) * kFastScanEntryBytes)) {}
 
   const FastScanKernels& fastscan;
   const VectorOps& ops;
+  const CodecKernels& kernels;
   std::vector<float> centred;    // q - mu
+  std::vector<int32_t> sums;     // of bytes, rotated
   std::vector<float> rotated;    // q'
-  std::vector<uint8_t> cleared;  // weights, in table order
+  std::vector<uint8_t> cleared;  // weights of the dimensions
   std::vector<uint8_t> set;
-  std::vector<int8_t> fine;  // q - mu in steps of fine_step
+  std::vector<int8_t> bytes;  // q - mu in steps of byte_step
   AlignedBytes table;
   float step = 1;        // of the table
   float half_total = 0;  // half the sum of all weights
   float total = 0;
   float norm2 = 0;  // |q|^2
-  float fine_step = 0;
-  float fine_middle = 0;  // sum of `fine` times the middle code
+  float byte_step = 0;
+  float byte_middle = 0;     // sum of `bytes` times the middle code
+  float rotation_noise = 0;  // variance of <x', q'> by rounding in the rotation
 };
 
 const RaBitQQuery& Cast(const QueryCode& code) {
@@ -89,40 +99,47 @@ float UnitOf(base::Metric metric) {
   return metric == base::Metric::kInnerProduct ? 0.5F : 1.0F;
 }
 
+// The table's weights of dimensions begin .. end - 1; returns their sum.
+unsigned AddWeights(size_t begin, size_t end, float inverse, RaBitQQuery* q) {
+  unsigned sum = 0;
+  for (size_t j = begin; j < end; ++j) {
+    const float value = q->rotated[j];
+    const auto weight = static_cast<int>(std::abs(value) * inverse + 0.5F);
+    const int mask = value > 0 ? -1 : 0;
+    q->set[j] = static_cast<uint8_t>(weight & mask);
+    q->cleared[j] = static_cast<uint8_t>(weight & ~mask);
+    sum += static_cast<unsigned>(weight);
+  }
+  return sum;
+}
+
 // Rounds |q'_j| / step to bytes such that no byte of the scan's running sums overflows.
-void BuildWeights(const std::vector<float>& rotated, const std::vector<uint32_t>& weight_of,
-                  RaBitQQuery* q) {
+void BuildWeights(RaBitQQuery* q) {
   constexpr size_t kDimsPerWiden = kFastScanLookupsPerWiden * kFastScanGroupBits;
-  double worst = 0;
-  double total = 0;
-  for (size_t first = 0; first < rotated.size(); first += kDimsPerWiden) {
-    double sum = 0;
-    const size_t end = std::min(rotated.size(), first + kDimsPerWiden);
-    for (size_t j = first; j < end; ++j) sum += std::abs(static_cast<double>(rotated[j]));
+  const size_t dims = q->rotated.size();
+  float worst = 0;
+  float total = 0;
+  for (size_t first = 0; first < dims; first += kDimsPerWiden) {
+    const size_t count = std::min(kDimsPerWiden, dims - first);
+    const float* part = q->rotated.data() + first;
+    const float sum = q->kernels.sign_sums(part, part, count).magnitude;
     worst = std::max(worst, sum);
     total += sum;
   }
-  double step = std::max(worst / kByteGoal, total / (kSumMost - 4.0 * kDimsPerWiden));
+  float step =
+      std::max(worst / kByteGoal, total / (static_cast<float>(kSumMost) - 4.0F * kDimsPerWiden));
   if (!(step > 0)) step = 1;
-  for (bool fits = false; !fits; step *= 1.02) {
+  for (bool fits = false; !fits; step *= 1.02F) {
     fits = true;
-    q->total = 0;
-    const float inverse = static_cast<float>(1 / step);
-    for (size_t first = 0; first < rotated.size() && fits; first += kDimsPerWiden) {
-      unsigned sum = 0;
-      const size_t end = std::min(rotated.size(), first + kDimsPerWiden);
-      for (size_t j = first; j < end; ++j) {
-        const auto weight = static_cast<unsigned>(std::abs(rotated[j]) * inverse + 0.5F);
-        const bool positive = rotated[j] > 0;
-        q->cleared[weight_of[j]] = static_cast<uint8_t>(positive ? 0 : weight);
-        q->set[weight_of[j]] = static_cast<uint8_t>(positive ? weight : 0);
-        sum += weight;
-      }
-      q->total += static_cast<float>(sum);
-      fits = sum <= 255;
+    unsigned weights = 0;
+    for (size_t first = 0; first < dims && fits; first += kDimsPerWiden) {
+      const unsigned sum = AddWeights(first, std::min(dims, first + kDimsPerWiden), 1 / step, q);
+      weights += sum;
+      fits = sum <= kByteMost;
     }
-    fits = fits && q->total <= kSumMost;
-    q->step = static_cast<float>(step);
+    fits = fits && weights <= kSumMost;
+    q->total = static_cast<float>(weights);
+    q->step = step;
   }
   q->half_total = q->total / 2;
 }
@@ -173,27 +190,26 @@ std::unique_ptr<QueryCode> RaBitQCodec::NewQuery() const {
 
 void RaBitQCodec::PrepareQuery(const float* query, QueryCode* code) const {
   auto* q = static_cast<RaBitQQuery*>(code);
-  float most = 0;
   for (size_t i = 0; i < p_.dim; ++i) {
-    q->centred[i] = query[i] - p_.mean[i];
-    most = std::max(most, std::abs(q->centred[i]));
+    q->centred[i] = std::clamp(query[i] - p_.mean[i], -kComponentMost, kComponentMost);
   }
   q->norm2 = q->ops.norm2_f32(query, p_.dim);
+  const float most = q->kernels.extent(q->centred.data(), p_.dim).largest;
+  const float inverse = most > kComponentLeast ? 127 / most : 0;
+  q->byte_step = most / 127;
+  const int32_t sum = q->kernels.round_bytes(q->centred.data(), p_.dim, inverse, q->bytes.data());
+  q->byte_middle = static_cast<float>(sum) * (p_.fine_bits == 4 ? 7.5F : 127.5F);
+  q->kernels.multiply_bytes(projection_bytes_.data(), p_.code_dim, q->bytes.data(), p_.dim,
+                            q->sums.data());
   for (size_t j = 0; j < p_.code_dim; ++j) {
-    q->rotated[j] = q->ops.dot_f32(q->centred.data(), p_.projection.data() + j * p_.dim, p_.dim);
+    q->rotated[j] = q->byte_step * row_step_[j] * static_cast<float>(q->sums[j] - 128 * sum);
   }
-  BuildWeights(q->rotated, weight_of_, q);
+  // Both roundings are uniform within a step, and x' is +-1/2 in every dimension.
+  q->rotation_noise =
+      (q->byte_step * q->byte_step * static_cast<float>(p_.code_dim) + row_step_norm2_ * q->norm2) /
+      48;
+  BuildWeights(q);
   q->fastscan.build_table(q->cleared.data(), q->set.data(), lines_, q->table.get());
-  if (fine_bytes_ == 0) return;
-  q->fine_step = most / 127;
-  const float inverse = most > 0 ? 127 / most : 0;
-  int sum = 0;
-  for (size_t i = 0; i < p_.dim; ++i) {
-    const int value = static_cast<int>(std::lrint(q->centred[i] * inverse));
-    q->fine[i] = static_cast<int8_t>(value);
-    sum += value;
-  }
-  q->fine_middle = static_cast<float>(sum) * (p_.fine_bits == 4 ? 7.5F : 127.5F);
 }
 
 size_t RaBitQCodec::ScanList(const QueryCode& code, const ListScan& scan, Survivor* out) const {
@@ -246,7 +262,7 @@ size_t RaBitQCodec::ScanList(const QueryCode& code, const ListScan& scan, Surviv
         const auto a = static_cast<float>(std::to_integer<unsigned>(factors[row]));
         const auto b = static_cast<float>(std::to_integer<unsigned>(factors[kFastScanRows + row]));
         const auto sum = static_cast<float>(sums[i * kFastScanRows + row]);
-        if (exact_threshold && !(sum > form.base + form.slope_a * a + form.slope_b * b)) continue;
+        if (exact_threshold && sum <= form.base + form.slope_a * a + form.slope_b * b) continue;
         const float estimate = origin + (numerator + per_a * a - q.step * sum) /
                                             (header.b.offset + header.b.scale * b);
         out[found++] = {static_cast<uint32_t>((first + i) * kBlockRows + row), unit * estimate};
@@ -275,9 +291,9 @@ void RaBitQCodec::FineEstimates(const QueryCode& code, const std::byte* fine_pla
     const std::byte* record = fine_plane + survivor.slot * fine_bytes_;
     const auto* codes = reinterpret_cast<const uint8_t*>(record + rabitq::kFineFactorBytes);
     const int32_t dot = p_.fine_bits == 4
-                            ? q.ops.code4_dot(codes, q.fine.data(), q.fine.data() + half, half)
-                            : q.ops.code8_dot(codes, q.fine.data(), p_.dim);
-    const float projected = q.fine_step * (static_cast<float>(dot) - q.fine_middle);
+                            ? q.ops.code4_dot(codes, q.bytes.data(), q.bytes.data() + half, half)
+                            : q.ops.code8_dot(codes, q.bytes.data(), p_.dim);
+    const float projected = q.byte_step * (static_cast<float>(dot) - q.byte_middle);
     survivor.estimate =
         unit * (origin + alpha * base::LoadF32(record + 4) - 2 * base::LoadF32(record) * projected);
   }
