@@ -1,0 +1,26 @@
+// SIGINT and SIGTERM as something a thread can wait for.
+//
+// A handler and a pipe, not sigwait: libraries start threads before main begins, which would not
+// have the signals blocked and would take them with their default action.
+//
+// Threads: Wait from any; one object at a time.
+#pragma once
+
+namespace tessera::api {
+
+class StopSignal {
+ public:
+  // From here on the first SIGINT or SIGTERM is kept for Wait. A second of the same kind ends the
+  // process at once.
+  StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+  ~StopSignal();
+
+  void Wait();
+
+ private:
+  int read_descriptor_ = -1;
+};
+
+}  // namespace tessera::api
