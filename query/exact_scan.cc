@@ -18,7 +18,7 @@ struct UnitPlace {
 };
 
 void Offer(const ExactTarget& target, const std::byte* record) {
-  const float dissimilarity = (*target.distance)(index::RawVector(record));
+  const float dissimilarity = Ordered((*target.distance)(index::RawVector(record)));
   if (dissimilarity <= target.hits->threshold()) target.hits->Push(ToHit(record, dissimilarity));
 }
 
@@ -94,7 +94,7 @@ void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> t
                     absl::FunctionRef<void(float dissimilarity)> note) {
   context.view.fresh.ForEach([&](const FreshRowRef& row) {
     for (size_t i = 0; i < targets.size(); ++i) {
-      const float dissimilarity = (*targets[i].distance)(row.vector.data());
+      const float dissimilarity = Ordered((*targets[i].distance)(row.vector.data()));
       if (i == 0) note(dissimilarity);
       if (dissimilarity > targets[i].hits->threshold()) continue;
       targets[i].hits->Push({.dissimilarity = dissimilarity,

@@ -4,13 +4,14 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "query/select_smallest.h"
 
 namespace tessera::query {
 namespace {
 
 constexpr size_t kChunkBlocks = 8;
 // The first look: at this many rows or more, of which the best few set tau.
-constexpr size_t kFirstLookRows = 512;
+constexpr size_t kFirstLookRows = 256;
 constexpr size_t kFirstLookBest = 32;
 // Rows whose raw units are read together when nothing finer than the first plane is in memory.
 constexpr size_t kRoundRows = 64;
@@ -19,6 +20,7 @@ constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
 // Chunks between two looks at the clock.
 constexpr size_t kChunksPerCheck = 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
 
 template <typename Rows>
 void KeepBest(size_t count, Rows* rows) {
@@ -70,7 +72,7 @@ void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
       const bool any_dead = live.LoadBlocks(part.first_block, blocks, &masks_[mask]);
       live_rows_ += any_dead ? live.CountLive(part.first_block, part.rows) : part.rows;
     }
-    run_.push_back({&part, number, head_distance2, head_dot, mask});
+    run_.push_back({number, part.rows, part.fine_unit, mask, head_distance2, head_dot});
     index_->codes->Prefetch(number);
   }
 }
@@ -89,7 +91,7 @@ uint64_t* ListScanner::MaskOf(uint32_t run) {
   RunPart& part = run_[run];
   if (part.mask == kNoMask) {
     part.mask = static_cast<uint32_t>(masks_.size());
-    masks_.resize(part.mask + index::BlockCount(part.part->rows), ~uint64_t{0});
+    masks_.resize(part.mask + index::BlockCount(part.rows), ~uint64_t{0});
   }
   return &masks_[part.mask];
 }
@@ -112,7 +114,7 @@ absl::Status ListScanner::FirstLook() {
   chunk.rows.clear();
   size_t rows = 0;
   for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
-    rows += run_[run].part->rows;
+    rows += run_[run].rows;
     if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
       ScanPart(run, codes, nullptr, 0, &chunk);
     } else {
@@ -121,7 +123,7 @@ absl::Status ListScanner::FirstLook() {
   }
   TESSERA_RETURN_IF_ERROR(FetchMissing(
       [&](uint32_t run, const std::byte* codes) { ScanPart(run, codes, nullptr, 0, &chunk); }));
-  KeepBest(best_count, &chunk.rows);
+  KeepNearest(best_count, &chunk);
   for (const Candidate& candidate : chunk.rows) {
     MaskOf(candidate.run)[candidate.slot / 64] &= ~(uint64_t{1} << (candidate.slot % 64));
   }
@@ -155,9 +157,9 @@ absl::Status ListScanner::ScanResident() {
         missing_.push_back(run);
         continue;
       }
-      ScanPart(run, codes, next_codes, more ? run_[run + 1].part->rows : 0, current);
-      context_->stats.codes_scanned += run_[run].part->rows;
-      blocks += index::BlockCount(run_[run].part->rows);
+      ScanPart(run, codes, next_codes, more ? run_[run + 1].rows : 0, current);
+      context_->stats.codes_scanned += run_[run].rows;
+      blocks += index::BlockCount(run_[run].rows);
     }
     context_->stats.survivors += current->rows.size();
     LocateRecords(current);
@@ -174,7 +176,7 @@ absl::Status ListScanner::ScanMissing() {
   return FetchMissing([&](uint32_t run, const std::byte* codes) {
     chunk.rows.clear();
     ScanPart(run, codes, nullptr, 0, &chunk);
-    context_->stats.codes_scanned += run_[run].part->rows;
+    context_->stats.codes_scanned += run_[run].rows;
     context_->stats.survivors += chunk.rows.size();
     LocateRecords(&chunk);
     Refine(&chunk);
@@ -211,8 +213,10 @@ absl::Status ListScanner::FetchMissing(
 void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte* next_codes,
                            uint32_t next_rows, Chunk* chunk) {
   const RunPart& part = run_[run];
-  const uint32_t rows = part.part->rows;
+  const uint32_t rows = part.rows;
   if (survivors_.size() < rows) survivors_.resize(rows);
+  if (next_codes != nullptr)
+    __builtin_prefetch(next_codes);  // the header; the scan does the blocks
   const index::ListScan scan = {.code_plane = codes,
                                 .rows = rows,
                                 .head_distance2 = part.head_distance2,
@@ -228,6 +232,15 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
   }
 }
 
+// Keeps about `count` rows with the least estimates: at least that many if they exist.
+void ListScanner::KeepNearest(size_t count, Chunk* chunk) {
+  keys_.clear();
+  for (const Candidate& row : chunk->rows) keys_.push_back(row.estimate);
+  SelectSmallest(keys_, count, count / 2, &positions_);
+  for (size_t i = 0; i < positions_.size(); ++i) chunk->rows[i] = chunk->rows[positions_[i]];
+  chunk->rows.resize(positions_.size());
+}
+
 // Finds the second-plane record of every row and asks for its bytes.
 void ListScanner::LocateRecords(Chunk* chunk) {
   chunk->records.clear();
@@ -237,7 +250,7 @@ void ListScanner::LocateRecords(Chunk* chunk) {
     if (!index_->has_fine()) {
       record = raw_->PeekRecord({part.number, candidate.slot});
     } else if (const std::byte* unit =
-                   index_->fine->Peek(part.part->fine_unit + fine_divider_.unit(candidate.slot))) {
+                   index_->fine->Peek(part.fine_unit + fine_divider_.unit(candidate.slot))) {
       record = unit + fine_divider_.row(candidate.slot) * fine_bytes_;
       for (size_t i = 0; i < fine_bytes_; i += 64) __builtin_prefetch(record + i);
     }
@@ -245,20 +258,34 @@ void ListScanner::LocateRecords(Chunk* chunk) {
   }
 }
 
+float ListScanner::FineEstimate(const RunPart& part, const std::byte* record) const {
+  const float estimate =
+      index_->codec->FineEstimate(*code_, record, part.head_distance2, part.head_dot);
+  // NaN, from a query with enormous components, has no place in an order.
+  return estimate < kLargest ? estimate : kLargest;
+}
+
 // Estimates or compares the chunk's rows by the second plane; those without it are put off.
 void ListScanner::Refine(Chunk* chunk) {
-  for (size_t i = 0; i < chunk->rows.size(); ++i) {
-    Candidate candidate = chunk->rows[i];
+  const size_t count = chunk->rows.size();
+  keys_.resize(count);
+  // In a loop of its own, without branches to mispredict: it waits for memory, for several rows at
+  // once.
+  for (size_t i = 0; i < count; ++i) {
     const std::byte* record = chunk->records[i];
-    if (record == nullptr) {
+    if (record == nullptr) continue;
+    keys_[i] = index_->has_fine() ? FineEstimate(run_[chunk->rows[i].run], record)
+                                  : raw_->Distance(record);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    Candidate candidate = chunk->rows[i];
+    if (chunk->records[i] == nullptr) {
       deferred_.push_back(candidate);
     } else if (index_->has_fine()) {
-      const RunPart& part = run_[candidate.run];
-      candidate.estimate =
-          index_->codec->FineEstimate(*code_, record, part.head_distance2, part.head_dot);
+      candidate.estimate = keys_[i];
       AddToPool(candidate);
     } else {
-      raw_->Compare(record);
+      raw_->Offer(chunk->records[i], keys_[i]);
     }
   }
   UpdateTau();
@@ -283,8 +310,7 @@ absl::Status ListScanner::FetchDeferredFine() {
   pending_.clear();
   for (uint32_t i = 0; i < deferred_.size(); ++i) {
     const RunPart& part = run_[deferred_[i].run];
-    pending_.push_back(
-        {.unit = part.part->fine_unit + fine_divider_.unit(deferred_[i].slot), .tag = i});
+    pending_.push_back({.unit = part.fine_unit + fine_divider_.unit(deferred_[i].slot), .tag = i});
   }
   TESSERA_RETURN_IF_ERROR(FetchRows(*context_, index_->fine.get(), &pending_, &requests_,
                                     [&](uint32_t tag, const std::byte* unit) {
@@ -305,8 +331,6 @@ absl::Status ListScanner::FetchDeferredFine() {
 // each round lowers tau, which drops rows from the rounds to come.
 absl::Status ListScanner::CompareBest() {
   TrimPool();
-  std::sort(pool_.begin(), pool_.end(),
-            [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
   places_.clear();
   for (const Candidate& candidate : pool_) places_.push_back(PlaceOf(candidate));
   const size_t round_rows = std::max<size_t>(kRoundRows, context_->request.limit);
@@ -342,7 +366,7 @@ void ListScanner::FilterDeferred() {
     while (end < deferred_.size() && deferred_[end].run == run) ++end;
     if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
       uint64_t* mask = MaskOf(run);
-      std::fill_n(mask, index::BlockCount(run_[run].part->rows), 0);
+      std::fill_n(mask, index::BlockCount(run_[run].rows), 0);
       for (size_t i = begin; i < end; ++i) {
         mask[deferred_[i].slot / 64] |= uint64_t{1} << (deferred_[i].slot % 64);
       }

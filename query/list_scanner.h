@@ -49,11 +49,12 @@ class ListScanner {
   static constexpr uint32_t kNoMask = std::numeric_limits<uint32_t>::max();
 
   struct RunPart {
-    const ListPart* part;
-    uint32_t number;
+    uint32_t number;  // in index_->parts, of which the next two are
+    uint32_t rows;
+    uint32_t fine_unit;
+    uint32_t mask;  // of its first block in masks_, or kNoMask
     float head_distance2;
     float head_dot;
-    uint32_t mask;  // of its first block in masks_, or kNoMask
   };
   // A row of run_[run]. estimate: by the first plane, then by the second.
   struct Candidate {
@@ -64,7 +65,7 @@ class ListScanner {
   // Survivors of one chunk of the run, with their second-plane records.
   struct Chunk {
     std::vector<Candidate> rows;
-    std::vector<const std::byte*> records;
+    std::vector<const std::byte*> records;  // null: not in memory
   };
 
   absl::Status FirstLook();
@@ -74,8 +75,10 @@ class ListScanner {
   bool FetchesFine() const { return index_->has_fine() && index_->fetch_fine; }
   void ScanPart(uint32_t run, const std::byte* codes, const std::byte* next_codes,
                 uint32_t next_rows, Chunk* chunk);
+  void KeepNearest(size_t count, Chunk* chunk);
   void LocateRecords(Chunk* chunk);
   void Refine(Chunk* chunk);
+  float FineEstimate(const RunPart& part, const std::byte* record) const;
   void AddToPool(const Candidate& candidate);
   void TrimPool();
   absl::Status FetchDeferredFine();
@@ -110,6 +113,8 @@ class ListScanner {
 
   std::vector<index::Survivor> survivors_;
   Chunk chunks_[2];
+  std::vector<float> keys_;  // one per row of a chunk
+  std::vector<uint32_t> positions_;
   std::vector<RowPlace> places_;
   std::vector<PendingRow> pending_;
   std::vector<storage::FetchRequest> requests_;

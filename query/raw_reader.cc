@@ -12,7 +12,9 @@ constexpr size_t kCacheLine = 64;
 // Lines of a record fetched ahead; the processor's own prefetcher follows a longer row.
 constexpr size_t kPrefetchLinesMax = 10;
 // Rows ahead of the one being compared whose bytes are asked for.
-constexpr size_t kRowsAhead = 4;
+constexpr size_t kRowsAhead = 6;
+// Rows whose slots in the frame table are asked for at once.
+constexpr size_t kSlotsAhead = 64;
 
 void PrefetchBytes(const std::byte* at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(at + i);
@@ -30,43 +32,50 @@ void RawReader::Begin(const SearchContext& context, TopHits* hits) {
 }
 
 const std::byte* RawReader::PeekRecord(RowPlace place) const {
-  const IndexView& index = *context_->view.index;
-  const std::byte* unit =
-      index.raw->Peek(index.parts[place.part].raw_unit + divider_.unit(place.slot));
+  const std::byte* unit = context_->view.index->raw->Peek(UnitOf(place));
   if (unit == nullptr) return nullptr;
   const std::byte* record = unit + divider_.row(place.slot) * record_bytes_;
   PrefetchBytes(record, prefetch_bytes_);
   return record;
 }
 
-float RawReader::Compare(const std::byte* record) {
+float RawReader::Distance(const std::byte* record) const {
+  return Ordered(context_->distance(index::RawVector(record)));
+}
+
+void RawReader::Offer(const std::byte* record, float dissimilarity) {
   ++context_->stats.reranked;
-  const float dissimilarity = context_->distance(index::RawVector(record));
   // Rows at the threshold may enter by their id.
   if (dissimilarity <= hits_->threshold()) hits_->Push(ToHit(record, dissimilarity));
-  return dissimilarity;
 }
 
 absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
   records_.clear();
   pending_.clear();
   const IndexView& index = *context_->view.index;
+  for (const RowPlace& place : places.first(std::min(places.size(), kSlotsAhead))) {
+    index.raw->Prefetch(UnitOf(place));
+  }
   size_t compared = 0;
+  const auto compare_next = [&] {
+    const std::byte* record = records_[compared++];
+    Offer(record, Distance(record));
+  };
   for (size_t i = 0; i < places.size(); ++i) {
     if (const std::byte* record = PeekRecord(places[i])) {
       records_.push_back(record);
-      if (records_.size() - compared > kRowsAhead) Compare(records_[compared++]);
+      if (records_.size() - compared > kRowsAhead) compare_next();
     } else {
-      const uint32_t unit = index.parts[places[i].part].raw_unit + divider_.unit(places[i].slot);
-      pending_.push_back({.unit = unit, .tag = static_cast<uint32_t>(i)});
+      pending_.push_back({.unit = UnitOf(places[i]), .tag = static_cast<uint32_t>(i)});
     }
   }
-  while (compared < records_.size()) Compare(records_[compared++]);
+  while (compared < records_.size()) compare_next();
   if (pending_.empty()) return absl::OkStatus();
-  return FetchRows(*context_, index.raw.get(), &pending_, &requests_,
-                   [&](uint32_t tag, const std::byte* unit) {
-                     Compare(unit + divider_.row(places[tag].slot) * record_bytes_);
-                   });
+  return FetchRows(
+      *context_, index.raw.get(), &pending_, &requests_, [&](uint32_t tag, const std::byte* unit) {
+        const std::byte* record = unit + divider_.row(places[tag].slot) * record_bytes_;
+        Offer(record, Distance(record));
+      });
 }
 
 }  // namespace tessera::query

@@ -23,13 +23,19 @@ class RawReader {
   // The row's record, or null when it is not in memory; brings its bytes nearer.
   const std::byte* PeekRecord(RowPlace place) const;
 
-  // Compares the row of a record, offers it to the hits and returns its dissimilarity.
-  float Compare(const std::byte* record);
+  // The row's dissimilarity.
+  float Distance(const std::byte* record) const;
+  // Offers a row to the hits.
+  void Offer(const std::byte* record, float dissimilarity);
 
   // Compares all `places`, those in memory first, in order; then reads the others.
   absl::Status CompareAll(std::span<const RowPlace> places);
 
  private:
+  uint32_t UnitOf(RowPlace place) const {
+    return context_->view.index->parts[place.part].raw_unit + divider_.unit(place.slot);
+  }
+
   const SearchContext* context_ = nullptr;
   TopHits* hits_ = nullptr;
   UnitDivider divider_{1};

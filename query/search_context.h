@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -27,6 +28,12 @@ struct SearchContext {
   // kCancelled or kDeadlineExceeded when the search should end.
   absl::Status CheckStop() const;
 };
+
+// A dissimilarity as one that has a place in an order: of a query with enormous components
+// infinities of both signs may have added up to NaN.
+inline float Ordered(float dissimilarity) {
+  return dissimilarity == dissimilarity ? dissimilarity : std::numeric_limits<float>::infinity();
+}
 
 // A row by its place in the index: part number and slot.
 struct RowPlace {

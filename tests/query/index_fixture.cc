@@ -21,11 +21,9 @@
 namespace tessera::query {
 namespace {
 
-// Small: short lists get several units.
-size_t FineUnitBytes(size_t record_bytes) {
-  constexpr size_t kGoal = 1024;
-  return record_bytes > kGoal ? record_bytes
-                              : kGoal / std::max<size_t>(record_bytes, 1) * record_bytes;
+// Whole records.
+size_t FineUnitBytes(const TestIndexOptions& options, size_t record_bytes) {
+  return std::max(options.fine_unit_bytes, record_bytes) / record_bytes * record_bytes;
 }
 
 void AppendElement(base::ElementType type, float value, std::vector<std::byte>* out) {
@@ -250,7 +248,7 @@ void TestIndex::WritePart(uint32_t list, std::span<const size_t> numbers,
   const storage::ExtentRef codes_ref = *writer->Append(codes, storage::kListAlignment);
   planes->codes.push_back({codes_ref.file, codes_ref.offset, codes_ref.bytes});
   planes->codes_crc.push_back(codes_ref.crc);
-  const size_t unit_bytes = FineUnitBytes(fine_bytes);
+  const size_t unit_bytes = fine_bytes == 0 ? 1 : FineUnitBytes(options_, fine_bytes);
   for (size_t at = 0; at < fine.size(); at += unit_bytes) {
     const std::span unit = std::span(fine).subspan(at, std::min(unit_bytes, fine.size() - at));
     const storage::ExtentRef ref = *writer->Append(unit, storage::kPlaneAlignment);
@@ -290,7 +288,8 @@ void TestIndex::MakeView() {
   if (fine_bytes > 0) {
     view->fine = std::make_unique<storage::FrameTable>(*cache_, storage::Priority::kFine,
                                                        planes.fine, check(planes.fine_crc));
-    view->fine_rows_per_unit = static_cast<uint32_t>(FineUnitBytes(fine_bytes) / fine_bytes);
+    view->fine_rows_per_unit =
+        static_cast<uint32_t>(FineUnitBytes(options_, fine_bytes) / fine_bytes);
   }
   view->raw = std::make_unique<storage::FrameTable>(
       *cache_, storage::Priority::kRaw, planes.raw,

@@ -67,6 +67,7 @@ struct TestIndexOptions {
   uint32_t parts_per_list = 1;
   uint64_t cache_bytes = uint64_t{64} << 20;
   bool fetch_fine = true;
+  size_t fine_unit_bytes = 1024;  // small: short lists get several units
 };
 
 class TestIndex {

@@ -351,6 +351,18 @@ TEST_F(SearcherTest, WrongRequestsAreRefused) {
   }
 }
 
+TEST_F(SearcherTest, EnormousQueriesStillGetAsManyRows) {
+  for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+    const base::VectorFieldSchema field = Field(metric, ElementType::kF32);
+    TestIndex index({.field = field}, data_.DrawRows(500));
+    std::vector<float> query = data_.DrawQuery();
+    for (float& x : query) x = std::copysign(3e38F, x);
+    for (const SearchRequest& request : {Probing(2, 10), Everything(10), Exact(10)}) {
+      EXPECT_EQ(SearchOk(searcher_, index.View(), query, request).size(), 10U);
+    }
+  }
+}
+
 TEST_F(SearcherTest, CancelledAndLateSearchesEnd) {
   const std::vector<float> query = data_.DrawQuery();
   const std::atomic<bool> cancelled = true;
