@@ -3,7 +3,7 @@ JOBS ?= $(shell nproc)
 export CTEST_PARALLEL_LEVEL ?= $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build test test-release test-asan test-tsan test-all lint format clean
+.PHONY: help deps demo build bench test test-release test-asan test-tsan test-all lint format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,6 +14,12 @@ deps:
 build: deps  ## release build without tests; leaves bin/tessera and bin/tessera_bench
 	cmake --preset release -DTESSERA_TESTS=OFF >/dev/null
 	cmake --build --preset release -j $(JOBS)
+
+demo: build  ## loads Fashion-MNIST, serves and searches it, draws a page with what is found
+	@tools/demo.sh
+
+bench: build  ## Tessera beside hnswlib and FAISS on Fashion-MNIST; see bench/README.md
+	@bench/run.sh
 
 test: test-release test-asan  ## installs, builds and runs the tests (release, then asan+ubsan)
 
