@@ -13,33 +13,30 @@
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/status_macros.h"
+#include "index/head_tier.h"
 #include "index/kernels/vector_ops.h"
 
 namespace tessera::index {
 namespace {
 
 constexpr uint32_t kMagic = 0x31444854;  // "THD1"
-constexpr uint8_t kCodeZero = 128;
-constexpr float kCodeMax = 127;
+// Heads whose codes are fetched ahead.
+constexpr size_t kPrefetchHeads = 8;
+// Stands for keys that overflowed.
+constexpr float kKeyMax = std::numeric_limits<float>::max();
 
 // Weights of a list's spread in the order of probing; see the header.
 constexpr float kSpreadWeightL2 = 0.1F;
 constexpr float kSpreadWeightCosine = 0.4F;
 constexpr float kSpreadWeightInnerProduct = 0.2F;
 
+// Codes up to which all heads are compared: beyond, the tier is faster.
+constexpr size_t kFlatBytesMax = size_t{512} << 10;
+// Fewer heads than this make too few groups.
+constexpr size_t kTierHeadsMin = 1024;
+
 // Keys looked at to guess how many of them lie below a limit.
-constexpr size_t kSampleKeys = 256;
-
-// Order-preserving: smaller floats get smaller numbers, ties go to the smaller list.
-uint64_t Ranked(float key, uint32_t list) {
-  const uint32_t bits = std::bit_cast<uint32_t>(key);
-  const uint32_t ordered = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-  return uint64_t{ordered} << 32 | list;
-}
-
-uint32_t ListOf(uint64_t ranked) {
-  return static_cast<uint32_t>(ranked);
-}
+constexpr size_t kSampleKeys = 128;
 
 float OrderTerm(base::Metric metric, float spread) {
   switch (metric) {
@@ -51,6 +48,10 @@ float OrderTerm(base::Metric metric, float spread) {
       break;
   }
   return -kSpreadWeightInnerProduct * std::sqrt(spread);
+}
+
+void PrefetchBytes(const uint8_t* at, size_t bytes) {
+  for (size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(at + offset);
 }
 
 bool AllFinite(std::span<const float> values) {
@@ -73,32 +74,36 @@ absl::Status ReadFloats(base::Decoder* in, size_t count, const char* what,
   return absl::OkStatus();
 }
 
-// Fills `found` with the positions of at least `wanted` keys, the smallest among them.
-void SelectSmallest(const std::vector<float>& keys, size_t n, size_t wanted,
-                    std::vector<float>* sample, std::vector<uint32_t>* found) {
+// Writes the positions of at least `wanted` keys, the smallest among them, to the beginning of
+// `found` and returns how many.
+size_t SelectSmallest(const std::vector<float>& keys, size_t n, size_t wanted,
+                      std::vector<float>* sample, std::vector<uint32_t>* found) {
   const HeadKernels& kernels = ActiveHeadKernels();
-  found->resize(n + 16);
-  const size_t samples = std::min(n, kSampleKeys);
-  sample->resize(samples);
-  for (size_t i = 0; i < samples; ++i) (*sample)[i] = keys[i * n / samples];
+  if (found->size() < n + 16) found->resize(n + 16);
+  const size_t stride = n / kSampleKeys + 1;
+  sample->clear();
+  for (size_t i = stride / 2; i < n; i += stride) sample->push_back(keys[i]);
   // The share of the sample below the limit varies by its square root.
-  const double share = static_cast<double>(wanted) / static_cast<double>(n);
-  const double expected = share * static_cast<double>(samples);
-  for (size_t rank = static_cast<size_t>(expected + std::sqrt(expected)) + 1; rank < samples;
+  const double expected = static_cast<double>(wanted) / static_cast<double>(stride);
+  for (size_t rank = static_cast<size_t>(expected + std::sqrt(expected)) + 1; rank < sample->size();
        rank *= 2) {
-    const auto at = sample->begin() + static_cast<ptrdiff_t>(rank);
-    std::nth_element(sample->begin(), at, sample->end());
-    const size_t count = kernels.select_up_to(keys.data(), n, *at, found->data());
-    if (count >= wanted) {
-      found->resize(count);
-      return;
-    }
+    const float limit = LimitOfRank(*sample, rank);
+    const size_t count = kernels.select_up_to(keys.data(), n, limit, found->data());
+    if (count >= wanted) return count;
   }
-  found->resize(n);
   for (size_t i = 0; i < n; ++i) (*found)[i] = static_cast<uint32_t>(i);
+  return n;
 }
 
 }  // namespace
+
+HeadScratch::HeadScratch() = default;
+HeadScratch::HeadScratch(HeadScratch&&) noexcept = default;
+HeadScratch& HeadScratch::operator=(HeadScratch&&) noexcept = default;
+HeadScratch::~HeadScratch() = default;
+
+HeadIndex::HeadIndex() = default;
+HeadIndex::~HeadIndex() = default;
 
 std::unique_ptr<HeadIndex> HeadIndex::Build(std::span<const float> heads, size_t dim,
                                             const HeadIndexOptions& options) {
@@ -109,80 +114,91 @@ std::unique_ptr<HeadIndex> HeadIndex::Build(std::span<const float> heads, size_t
   auto index = std::unique_ptr<HeadIndex>(new HeadIndex());
   index->metric_ = options.metric;
   index->dim_ = dim;
-  index->origin_.assign(dim, 0.0F);
-  if (options.metric != base::Metric::kInnerProduct && n > 0) {
-    std::vector<double> sums(dim, 0.0);
-    for (size_t i = 0; i < heads.size(); ++i) sums[i % dim] += double{heads[i]};
-    for (size_t j = 0; j < dim; ++j) {
-      index->origin_[j] = static_cast<float>(sums[j] / static_cast<double>(n));
-    }
-  }
-  index->scales_.resize(n);
-  index->codes_.resize(n * dim);
-  for (size_t i = 0; i < n; ++i) index->EncodeHead(heads.data() + i * dim, i);
   index->spreads_.assign(options.spreads.begin(), options.spreads.end());
   index->spreads_.resize(n, 0.0F);
   TESSERA_CHECK(std::all_of(index->spreads_.begin(), index->spreads_.end(),
                             [](float spread) { return spread >= 0 && std::isfinite(spread); }));
+  index->EncodeHeads(heads);
+  if (n >= kTierHeadsMin && n * dim > kFlatBytesMax) index->BuildTier(options);
   index->Finish();
   return index;
 }
 
-void HeadIndex::EncodeHead(const float* head, size_t number) {
-  float largest = 0;
-  for (size_t j = 0; j < dim_; ++j) largest = std::max(largest, std::abs(head[j] - origin_[j]));
-  const float scale = largest / kCodeMax;
-  uint8_t* codes = codes_.data() + number * dim_;
-  scales_[number] = scale;
-  if (!(scale > 0)) {
-    std::fill_n(codes, dim_, kCodeZero);
-    return;
+void HeadIndex::EncodeHeads(std::span<const float> heads) {
+  const size_t n = heads.size() / dim_;
+  origin_.assign(dim_, 0.0F);
+  if (metric_ != base::Metric::kInnerProduct && n > 0) {
+    std::vector<double> sums(dim_, 0.0);
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t j = 0; j < dim_; ++j) sums[j] += double{heads[i * dim_ + j]};
+    }
+    for (size_t j = 0; j < dim_; ++j) {
+      origin_[j] = static_cast<float>(sums[j] / static_cast<double>(n));
+    }
   }
-  for (size_t j = 0; j < dim_; ++j) {
-    const float code = std::clamp(std::round((head[j] - origin_[j]) / scale), -kCodeMax, kCodeMax);
-    codes[j] = static_cast<uint8_t>(static_cast<int>(code) + kCodeZero);
+  scales_.resize(n);
+  codes_.resize(n * dim_);
+  std::vector<float> centred(dim_);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < dim_; ++j) centred[j] = heads[i * dim_ + j] - origin_[j];
+    scales_[i] = EncodeBytes(centred.data(), dim_, codes_.data() + i * dim_);
   }
+}
+
+void HeadIndex::BuildTier(const HeadIndexOptions& options) {
+  const size_t n = head_count();
+  std::vector<float> centred(codes_.size());
+  std::vector<float> terms(n);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < dim_; ++j) {
+      centred[i * dim_ + j] = scales_[i] * static_cast<float>(codes_[i * dim_ + j] - kCodeZero);
+    }
+    terms[i] = OrderTerm(metric_, spreads_[i]);
+  }
+  absl::StatusOr<std::unique_ptr<HeadTier>> tier =
+      HeadTier::Build({.heads = centred,
+                       .terms = terms,
+                       .dim = dim_,
+                       .metric = metric_,
+                       .seed = options.seed,
+                       .thread_count = options.thread_count});
+  // Where LAPACK gives up all heads are compared: slower, and right.
+  if (tier.ok()) tier_ = *std::move(tier);
 }
 
 // Everything derived from what is serialised.
 void HeadIndex::Finish() {
   const size_t n = head_count();
-  quads_ = (dim_ + 3) / 4;
   zero_codes_.assign(dim_, kCodeZero);
-  const size_t blocks = (n + kHeadBlock - 1) / kHeadBlock;
-  norms2_.resize(n);
-  origin_dots_.resize(n);
-  order_terms_.resize(n);
-  // Padding scores a finite number that nobody looks at.
-  block_codes_.assign(blocks * quads_ * kHeadBlock * 4, kCodeZero);
-  block_scales_.assign(blocks * kHeadBlock, 0.0F);
-  block_biases_.assign(blocks * kHeadBlock, 0.0F);
+  factors_.resize(n);
   for (size_t i = 0; i < n; ++i) {
     const uint8_t* codes = codes_.data() + i * dim_;
-    uint8_t* block = block_codes_.data() + i / kHeadBlock * quads_ * kHeadBlock * 4;
     double norm2 = 0;
     double origin_dot = 0;
     for (size_t j = 0; j < dim_; ++j) {
       const double value = double{scales_[i]} * (codes[j] - kCodeZero);
       norm2 += value * value;
       origin_dot += value * double{origin_[j]};
-      block[(j / 4 * kHeadBlock + i % kHeadBlock) * 4 + j % 4] = codes[j];
     }
-    norms2_[i] = static_cast<float>(norm2);
-    origin_dots_[i] = static_cast<float>(origin_dot);
-    order_terms_[i] = OrderTerm(metric_, spreads_[i]);
-    block_scales_[i] = scales_[i];
-    block_biases_[i] = metric_ == base::Metric::kInnerProduct
-                           ? order_terms_[i]
-                           : 0.5F * (norms2_[i] + order_terms_[i]);
+    factors_[i] = {.scale = scales_[i],
+                   .norm2 = static_cast<float>(norm2),
+                   .origin_dot = static_cast<float>(origin_dot),
+                   .term = OrderTerm(metric_, spreads_[i])};
+  }
+  if (tier_ != nullptr) return;
+  packed_ = Pack(codes_, scales_, dim_);
+  for (size_t i = 0; i < n; ++i) {
+    packed_.biases[i] = metric_ == base::Metric::kInnerProduct
+                            ? factors_[i].term
+                            : 0.5F * (factors_[i].norm2 + factors_[i].term);
   }
 }
 
 size_t HeadIndex::memory_bytes() const {
-  const size_t floats = origin_.capacity() + scales_.capacity() + spreads_.capacity() +
-                        norms2_.capacity() + origin_dots_.capacity() + order_terms_.capacity() +
-                        block_scales_.capacity() + block_biases_.capacity();
-  return sizeof(*this) + floats * sizeof(float) + codes_.capacity() + block_codes_.capacity();
+  const size_t floats = origin_.capacity() + scales_.capacity() + spreads_.capacity();
+  return sizeof(*this) + floats * sizeof(float) + factors_.capacity() * sizeof(Factors) +
+         codes_.capacity() + zero_codes_.capacity() + packed_.memory_bytes() +
+         (tier_ == nullptr ? 0 : tier_->memory_bytes());
 }
 
 void HeadIndex::DecodeHead(uint32_t list, float* out) const {
@@ -193,34 +209,93 @@ void HeadIndex::DecodeHead(uint32_t list, float* out) const {
   }
 }
 
+void HeadIndex::PrepareQuery(const float* query, HeadScratch* scratch) const {
+  const VectorOps& ops = ActiveVectorOps();
+  std::vector<float>& q = scratch->query_;
+  q.resize(dim_);
+  for (size_t j = 0; j < dim_; ++j) q[j] = query[j] - origin_[j];
+  scratch->norm2_ = ops.norm2_f32(q.data(), dim_);
+  scratch->norm_ = std::sqrt(scratch->norm2_);
+  scratch->origin_dot_ = ops.dot_f32(query, origin_.data(), dim_);
+}
+
 // Keys of all heads with the query rounded to bytes: half of |q - c|^2 + order term less the terms
 // that all heads share, or -<q, c> + |q| * order term.
-void HeadIndex::ScoreFlat(float query_norm, HeadScratch* scratch) const {
-  float largest = 0;
-  for (const float value : scratch->query_) largest = std::max(largest, std::abs(value));
-  const float scale = largest / kCodeMax;
-  scratch->codes_.assign(quads_ * 4, 0);
-  int32_t sum = 0;
-  if (scale > 0) {
-    const float inverse = 1 / scale;
-    for (size_t j = 0; j < dim_; ++j) {
-      const float code = std::clamp(scratch->query_[j] * inverse, -kCodeMax, kCodeMax);
-      scratch->codes_[j] = static_cast<int8_t>(code + (code < 0 ? -0.5F : 0.5F));
-      sum += scratch->codes_[j];
-    }
+void HeadIndex::ScoreFlat(HeadScratch* scratch) const {
+  HeadQuery query = QuantiseQuery(scratch->query_, &scratch->codes_);
+  query.bias_scale = metric_ == base::Metric::kInnerProduct ? scratch->norm_ : 1.0F;
+  if (scratch->keys_.size() < packed_.padded_count()) {
+    scratch->keys_.resize(packed_.padded_count());
   }
-  const size_t padded = block_scales_.size();
-  if (scratch->keys_.size() < padded) scratch->keys_.resize(padded);
-  const HeadBlocks blocks{.codes = block_codes_.data(),
-                          .scales = block_scales_.data(),
-                          .biases = block_biases_.data(),
-                          .blocks = padded / kHeadBlock,
-                          .quads = quads_};
-  const HeadQuery query{.codes = scratch->codes_.data(),
-                        .scale = scale,
-                        .bias_scale = metric_ == base::Metric::kInnerProduct ? query_norm : 1.0F,
-                        .offset = kCodeZero * sum};
-  ActiveHeadKernels().score_blocks(blocks, query, scratch->keys_.data());
+  ActiveHeadKernels().score_blocks(packed_.blocks(), query, scratch->keys_.data());
+}
+
+// Leaves at least `wanted` heads, the nearest by key, in found_; returns how many.
+size_t HeadIndex::SelectFlat(size_t wanted, HeadScratch* scratch) const {
+  const std::vector<float>& keys = scratch->keys_;
+  std::vector<uint32_t>& found = scratch->found_;
+  const size_t count = SelectSmallest(keys, head_count(), wanted, &scratch->sample_, &found);
+  if (count <= wanted + wanted / 2) return count;
+  const auto nearer = [&keys](uint32_t a, uint32_t b) { return keys[a] < keys[b]; };
+  std::nth_element(found.begin(), found.begin() + static_cast<ptrdiff_t>(wanted - 1),
+                   found.begin() + static_cast<ptrdiff_t>(count), nearer);
+  return wanted;
+}
+
+// Exact keys and products of the heads in found_[0, count).
+void HeadIndex::ScoreExactly(size_t count, HeadScratch* scratch) const {
+  const VectorOps& ops = ActiveVectorOps();
+  const float* q = scratch->query_.data();
+  // Summed in the order of the products below, so that rounding errors cancel.
+  const float code_offset = ops.dot_u8(q, zero_codes_.data(), dim_);
+  scratch->exact_keys_.resize(count);
+  scratch->products_.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t list = scratch->found_[i];
+    if (i + kPrefetchHeads < count) {
+      const uint32_t ahead = scratch->found_[i + kPrefetchHeads];
+      __builtin_prefetch(&factors_[ahead]);
+      PrefetchBytes(codes_.data() + ahead * dim_, dim_);
+    }
+    const Factors& head = factors_[list];
+    const float product =
+        head.scale * (ops.dot_u8(q, codes_.data() + list * dim_, dim_) - code_offset);
+    const float key = metric_ == base::Metric::kInnerProduct
+                          ? scratch->norm_ * head.term - product
+                          : 0.5F * (head.norm2 + head.term) - product;
+    scratch->products_[i] = product;
+    scratch->exact_keys_[i] = key < kKeyMax ? key : kKeyMax;
+  }
+}
+
+// The best `wanted` of the heads in found_[0, count) by their exact keys.
+void HeadIndex::RankExactly(size_t count, size_t wanted, HeadScratch* scratch,
+                            std::vector<HeadHit>* out) const {
+  ScoreExactly(count, scratch);
+  std::vector<float>& keys = scratch->exact_keys_;
+  if (count > wanted + wanted / 2) {
+    const float limit = LimitOfRank(keys, wanted);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; ++i) {
+      scratch->found_[kept] = scratch->found_[i];
+      scratch->products_[kept] = scratch->products_[i];
+      keys[kept] = keys[i];
+      kept += keys[i] <= limit ? 1 : 0;
+    }
+    count = kept;
+  }
+  scratch->ranks_.resize(count);
+  ActiveHeadKernels().rank(keys.data(), count, scratch->ranks_.data());
+  out->resize(wanted);
+  for (size_t i = 0; i < count; ++i) {
+    if (scratch->ranks_[i] >= wanted) continue;
+    const uint32_t list = scratch->found_[i];
+    const float product = scratch->products_[i];
+    (*out)[scratch->ranks_[i]] = {
+        .list = list,
+        .distance2 = std::max(scratch->norm2_ + factors_[list].norm2 - 2 * product, 0.0F),
+        .dot = scratch->origin_dot_ + factors_[list].origin_dot + product};
+  }
 }
 
 void HeadIndex::Nearest(const float* query, uint32_t nprobe, HeadScratch* scratch,
@@ -229,90 +304,69 @@ void HeadIndex::Nearest(const float* query, uint32_t nprobe, HeadScratch* scratc
   const size_t wanted = std::min<size_t>(nprobe, n);
   out->clear();
   if (wanted == 0) return;
-  const VectorOps& ops = ActiveVectorOps();
-  std::vector<float>& q = scratch->query_;
-  q.resize(dim_);
-  for (size_t j = 0; j < dim_; ++j) q[j] = query[j] - origin_[j];
-  // Summed in the order of the products below, so that rounding errors cancel.
-  const float code_offset = ops.dot_u8(q.data(), zero_codes_.data(), dim_);
-  const float norm2 = ops.norm2_f32(q.data(), dim_);
-  const float norm = std::sqrt(norm2);
-  const float origin_dot = ops.dot_f32(query, origin_.data(), dim_);
-
-  ScoreFlat(norm, scratch);
-  const size_t candidates = std::min(n, wanted + wanted / 4 + 8);
-  SelectSmallest(scratch->keys_, n, candidates, &scratch->sample_, &scratch->found_);
-  std::vector<uint64_t>& ranked = scratch->ranked_;
-  ranked.resize(scratch->found_.size());
-  for (size_t i = 0; i < ranked.size(); ++i) {
-    ranked[i] = Ranked(scratch->keys_[scratch->found_[i]], scratch->found_[i]);
+  PrepareQuery(query, scratch);
+  const size_t margin = std::min(n, wanted + wanted / 16 + 8);
+  size_t count = 0;
+  if (tier_ != nullptr) {
+    if (scratch->tier_ == nullptr) scratch->tier_ = std::make_unique<HeadTierScratch>();
+    tier_->Candidates({.query = scratch->query_.data(), .norm = scratch->norm_, .wanted = margin},
+                      scratch->tier_.get(), &scratch->found_);
+    count = scratch->found_.size();
+  } else {
+    ScoreFlat(scratch);
+    count = SelectFlat(margin, scratch);
   }
-  if (ranked.size() > candidates) {
-    std::nth_element(ranked.begin(), ranked.begin() + static_cast<ptrdiff_t>(candidates),
-                     ranked.end());
-    ranked.resize(candidates);
-  }
-  // Exactly against the decoded heads; keys_ is free for what is computed on the way.
-  for (uint64_t& entry : ranked) {
-    const uint32_t list = ListOf(entry);
-    const float product =
-        scales_[list] * (ops.dot_u8(q.data(), codes_.data() + list * dim_, dim_) - code_offset);
-    scratch->keys_[list] = product;
-    const float key = metric_ == base::Metric::kInnerProduct
-                          ? norm * order_terms_[list] - product
-                          : 0.5F * (norms2_[list] + order_terms_[list]) - product;
-    entry = Ranked(key, list);
-  }
-  std::sort(ranked.begin(), ranked.end());
-  for (size_t i = 0; i < wanted; ++i) {
-    const uint32_t list = ListOf(ranked[i]);
-    const float product = scratch->keys_[list];
-    out->push_back({.list = list,
-                    .distance2 = std::max(norm2 + norms2_[list] - 2 * product, 0.0F),
-                    .dot = origin_dot + origin_dots_[list] + product});
-  }
+  RankExactly(count, wanted, scratch, out);
 }
 
 std::string HeadIndex::Serialize() const {
   std::string out;
   base::PutU32(&out, kMagic);
   base::PutU8(&out, static_cast<uint8_t>(metric_));
+  base::PutU8(&out, tier_ == nullptr ? 0 : 1);
   base::PutU32(&out, static_cast<uint32_t>(dim_));
   base::PutU32(&out, static_cast<uint32_t>(head_count()));
   PutFloats(&out, origin_);
   PutFloats(&out, scales_);
   PutFloats(&out, spreads_);
   out.append(reinterpret_cast<const char*>(codes_.data()), codes_.size());
+  if (tier_ != nullptr) tier_->AppendTo(&out);
   base::PutU32(&out, base::Crc32c(out));
   return out;
 }
 
 absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Deserialize(std::string_view bytes) {
-  base::Decoder in(bytes);
+  constexpr size_t kCrcBytes = sizeof(uint32_t);
+  if (bytes.size() < kCrcBytes) {
+    return absl::DataLossError(absl::StrCat("head index of ", bytes.size(), " bytes is not one"));
+  }
+  const std::string_view body = bytes.substr(0, bytes.size() - kCrcBytes);
+  const uint32_t actual = base::Crc32c(body);
+  const uint32_t stored =
+      base::LoadU32(reinterpret_cast<const std::byte*>(bytes.data()) + body.size());
+  if (actual != stored) {
+    return absl::DataLossError(
+        absl::StrCat("head index has checksum ", actual, ", stored is ", stored));
+  }
+  base::Decoder in(body);
   uint32_t magic = 0;
   uint8_t metric = 0;
+  uint8_t tier = 0;
   uint32_t dim = 0;
   uint32_t heads = 0;
   TESSERA_RETURN_IF_ERROR(in.U32(&magic));
   TESSERA_RETURN_IF_ERROR(in.U8(&metric));
+  TESSERA_RETURN_IF_ERROR(in.U8(&tier));
   TESSERA_RETURN_IF_ERROR(in.U32(&dim));
   TESSERA_RETURN_IF_ERROR(in.U32(&heads));
-  if (magic != kMagic || metric < 1 || metric > 3 || dim < 1 || dim > base::kDimMax) {
-    return absl::DataLossError(absl::StrCat("head index of ", bytes.size(), " bytes is not one"));
-  }
   // Before anything is allocated: the numbers just read may be wrong.
   const uint64_t floats = uint64_t{dim} + 2 * uint64_t{heads};
-  const uint64_t wanted = 4 * floats + uint64_t{heads} * dim + sizeof(uint32_t);
-  if (in.remaining() != wanted) {
-    return absl::DataLossError(absl::StrCat("head index of ", heads, " x ", dim, " has ",
-                                            in.remaining(), " bytes, must be ", wanted));
-  }
-  const size_t body = bytes.size() - sizeof(uint32_t);
-  const uint32_t actual = base::Crc32c(bytes.substr(0, body));
-  const uint32_t stored = base::LoadU32(reinterpret_cast<const std::byte*>(bytes.data()) + body);
-  if (actual != stored) {
-    return absl::DataLossError(
-        absl::StrCat("head index has checksum ", actual, ", stored is ", stored));
+  const bool fits = magic == kMagic && metric >= 1 && metric <= 3 && tier <= 1 && dim >= 1 &&
+                    dim <= base::kDimMax && in.remaining() >= 4 * floats + uint64_t{heads} * dim;
+  if (!fits) {
+    return absl::DataLossError(absl::StrCat("head index of ", heads, " x ", dim, ", metric ",
+                                            metric, ", tier ", tier, " in ", bytes.size(),
+                                            " bytes is not one"));
   }
   auto index = std::unique_ptr<HeadIndex>(new HeadIndex());
   index->metric_ = static_cast<base::Metric>(metric);
@@ -320,13 +374,19 @@ absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Deserialize(std::string_vi
   TESSERA_RETURN_IF_ERROR(ReadFloats(&in, dim, "origins", &index->origin_));
   TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "scales", &index->scales_));
   TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "spreads", &index->spreads_));
-  std::string_view codes;
-  TESSERA_RETURN_IF_ERROR(in.Raw(size_t{heads} * dim, &codes));
-  index->codes_.assign(codes.begin(), codes.end());
   const auto negative = [](float value) { return value < 0; };
   if (std::any_of(index->spreads_.begin(), index->spreads_.end(), negative)) {
     return absl::DataLossError("head index has spreads below 0");
   }
+  std::string_view codes;
+  TESSERA_RETURN_IF_ERROR(in.Raw(size_t{heads} * dim, &codes));
+  index->codes_.assign(codes.begin(), codes.end());
+  if (tier == 1) {
+    std::string_view rest;
+    TESSERA_RETURN_IF_ERROR(in.Raw(in.remaining(), &rest));
+    TESSERA_ASSIGN_OR_RETURN(index->tier_, HeadTier::Read(rest, heads, dim));
+  }
+  TESSERA_RETURN_IF_ERROR(in.ExpectEnd());
   index->Finish();
   return index;
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include <immintrin.h>
@@ -92,6 +93,26 @@ void ScoreBlocks(const HeadBlocks& heads, const HeadQuery& query, float* keys) {
   }
 }
 
+void Range(const float* keys, size_t n, float* low, float* high) {
+  __m256 lows = _mm256_set1_ps(keys[0]);
+  __m256 highs = lows;
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 key = _mm256_loadu_ps(keys + i);
+    lows = _mm256_min_ps(lows, key);
+    highs = _mm256_max_ps(highs, key);
+  }
+  alignas(32) float lanes[16];
+  _mm256_store_ps(lanes, lows);
+  _mm256_store_ps(lanes + 8, highs);
+  *low = *std::min_element(lanes, lanes + 8);
+  *high = *std::max_element(lanes + 8, lanes + 16);
+  for (; i < n; ++i) {
+    *low = std::min(*low, keys[i]);
+    *high = std::max(*high, keys[i]);
+  }
+}
+
 size_t CountUpTo(const float* keys, size_t n, float limit) {
   const __m256 limits = _mm256_set1_ps(limit);
   size_t count = 0;
@@ -123,6 +144,34 @@ size_t SelectUpTo(const float* keys, size_t n, float limit, uint32_t* out) {
   return count;
 }
 
+void Rank(const float* keys, size_t n, uint32_t* ranks) {
+  if (n > kRankQuadraticMax) {
+    RankBySorting(keys, n, ranks);
+    return;
+  }
+  // Each comparison that holds subtracts -1 from a lane.
+  for (size_t i = 0; i < n; ++i) {
+    const __m256 key = _mm256_set1_ps(keys[i]);
+    __m256i smaller = _mm256_setzero_si256();
+    uint32_t rank = 0;
+    size_t j = 0;
+    for (; j + 8 <= i; j += 8) {
+      const __m256 before = _mm256_cmp_ps(_mm256_loadu_ps(keys + j), key, _CMP_LE_OQ);
+      smaller = _mm256_sub_epi32(smaller, _mm256_castps_si256(before));
+    }
+    for (; j < i; ++j) rank += keys[j] <= keys[i] ? 1 : 0;
+    for (; j + 8 <= n; j += 8) {
+      const __m256 after = _mm256_cmp_ps(_mm256_loadu_ps(keys + j), key, _CMP_LT_OQ);
+      smaller = _mm256_sub_epi32(smaller, _mm256_castps_si256(after));
+    }
+    for (; j < n; ++j) rank += keys[j] < keys[i] ? 1 : 0;
+    alignas(32) uint32_t lanes[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), smaller);
+    for (const uint32_t lane : lanes) rank += lane;
+    ranks[i] = rank;
+  }
+}
+
 }  // namespace
 }  // namespace tessera::index
 TESSERA_TARGET_END
@@ -133,8 +182,10 @@ const HeadKernels kHeadKernelsAvx2{
     .level = base::CpuLevel::kAvx2,
     .arg_max_difference = ArgMaxDifference,
     .score_blocks = ScoreBlocks,
+    .range = Range,
     .count_up_to = CountUpTo,
     .select_up_to = SelectUpTo,
+    .rank = Rank,
 };
 
 }  // namespace tessera::index

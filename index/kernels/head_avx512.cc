@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -96,6 +97,21 @@ void ScoreBlocks(const HeadBlocks& heads, const HeadQuery& query, float* keys) {
   }
 }
 
+void Range(const float* keys, size_t n, float* low, float* high) {
+  __m512 lows = _mm512_set1_ps(keys[0]);
+  __m512 highs = lows;
+  for (size_t i = 0; i < n; i += 16) {
+    const __m512 key = _mm512_mask_loadu_ps(_mm512_set1_ps(keys[0]), TailMask(i, n), keys + i);
+    lows = _mm512_min_ps(lows, key);
+    highs = _mm512_max_ps(highs, key);
+  }
+  alignas(64) float lanes[32];
+  _mm512_store_ps(lanes, lows);
+  _mm512_store_ps(lanes + 16, highs);
+  *low = *std::min_element(lanes, lanes + 16);
+  *high = *std::max_element(lanes + 16, lanes + 32);
+}
+
 size_t CountUpTo(const float* keys, size_t n, float limit) {
   const __m512 limits = _mm512_set1_ps(limit);
   size_t count = 0;
@@ -124,6 +140,38 @@ size_t SelectUpTo(const float* keys, size_t n, float limit, uint32_t* out) {
   return count;
 }
 
+void Rank(const float* keys, size_t n, uint32_t* ranks) {
+  if (n > kRankQuadraticMax) {
+    RankBySorting(keys, n, ranks);
+    return;
+  }
+  // Ranks of 16 keys at a time, one key broadcast after the other.
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 lanes = TailMask(i, n);
+    const __m512 mine = _mm512_maskz_loadu_ps(lanes, keys + i);
+    __m512i rank = _mm512_setzero_si512();
+    const __m512i one = _mm512_set1_epi32(1);
+    for (size_t j = 0; j < i; ++j) {
+      const __mmask16 before = _mm512_cmp_ps_mask(_mm512_set1_ps(keys[j]), mine, _CMP_LE_OQ);
+      rank = _mm512_mask_add_epi32(rank, before, rank, one);
+    }
+    const size_t end = i + 16 < n ? i + 16 : n;
+    for (size_t j = i; j < end; ++j) {
+      const __m512 key = _mm512_set1_ps(keys[j]);
+      const __mmask16 equal = _mm512_cmp_ps_mask(key, mine, _CMP_EQ_OQ);
+      const __mmask16 later = static_cast<__mmask16>(0xFFFEU << (j - i));
+      const __mmask16 before =
+          static_cast<__mmask16>(_mm512_cmp_ps_mask(key, mine, _CMP_LT_OQ) | (equal & later));
+      rank = _mm512_mask_add_epi32(rank, before, rank, one);
+    }
+    for (size_t j = end; j < n; ++j) {
+      const __mmask16 before = _mm512_cmp_ps_mask(_mm512_set1_ps(keys[j]), mine, _CMP_LT_OQ);
+      rank = _mm512_mask_add_epi32(rank, before, rank, one);
+    }
+    _mm512_mask_storeu_epi32(ranks + i, lanes, rank);
+  }
+}
+
 }  // namespace
 }  // namespace tessera::index
 TESSERA_TARGET_END
@@ -134,8 +182,10 @@ const HeadKernels kHeadKernelsAvx512{
     .level = base::CpuLevel::kAvx512,
     .arg_max_difference = ArgMaxDifference,
     .score_blocks = ScoreBlocks,
+    .range = Range,
     .count_up_to = CountUpTo,
     .select_up_to = SelectUpTo,
+    .rank = Rank,
 };
 
 }  // namespace tessera::index

@@ -24,6 +24,9 @@ struct HeadBlocks {
   size_t quads = 0;
 };
 
+// Keys up to which comparing all pairs, 8 or 16 at a time, beats sorting and its mispredictions.
+inline constexpr size_t kRankQuadraticMax = 512;
+
 // A query as signed bytes, -127 .. 127.
 struct HeadQuery {
   const int8_t* codes = nullptr;  // [4 * quads]
@@ -43,16 +46,26 @@ struct HeadKernels {
   // head of the blocks, padding included. Sums are exact up to 4 * quads = 65536 dimensions.
   void (*score_blocks)(const HeadBlocks& heads, const HeadQuery& query, float* keys);
 
+  // The smallest and the largest key. Pre: n >= 1; no key is NaN.
+  void (*range)(const float* keys, size_t n, float* low, float* high);
+
   // How many keys are <= limit.
   size_t (*count_up_to)(const float* keys, size_t n, float limit);
   // Writes their positions in ascending order and returns how many; `out` has room for n + 16.
   size_t (*select_up_to)(const float* keys, size_t n, float limit, uint32_t* out);
+
+  // ranks[i] = how many keys are smaller than keys[i], or equal and before it: where a stable sort
+  // puts it. Up to kRankQuadraticMax keys by counting. Pre: no key is NaN.
+  void (*rank)(const float* keys, size_t n, uint32_t* ranks);
 };
 
 // The table of exactly `level`; the CPU must support it.
 const HeadKernels& HeadKernelsFor(base::CpuLevel level);
 // The table of base::ActiveCpuLevel(). Take it once per query.
 const HeadKernels& ActiveHeadKernels();
+
+// `rank` by sorting, for any n.
+void RankBySorting(const float* keys, size_t n, uint32_t* ranks);
 
 extern const HeadKernels kHeadKernelsScalar;
 extern const HeadKernels kHeadKernelsAvx2;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 
 #include "index/kernels/head_kernels.h"
@@ -39,6 +40,12 @@ void ScoreBlocks(const HeadBlocks& heads, const HeadQuery& query, float* keys) {
   }
 }
 
+void Range(const float* keys, size_t n, float* low, float* high) {
+  const auto [smallest, largest] = std::minmax_element(keys, keys + n);
+  *low = *smallest;
+  *high = *largest;
+}
+
 size_t CountUpTo(const float* keys, size_t n, float limit) {
   size_t count = 0;
   for (size_t i = 0; i < n; ++i) count += keys[i] <= limit ? 1 : 0;
@@ -60,8 +67,10 @@ const HeadKernels kHeadKernelsScalar{
     .level = base::CpuLevel::kScalar,
     .arg_max_difference = ArgMaxDifference,
     .score_blocks = ScoreBlocks,
+    .range = Range,
     .count_up_to = CountUpTo,
     .select_up_to = SelectUpTo,
+    .rank = RankBySorting,
 };
 
 }  // namespace tessera::index

@@ -224,13 +224,14 @@ TEST(HeadIndex, BytesArePinned) {
   EXPECT_EQ(Hex(Small()->Serialize()),
             "54484431"                  // magic
             "02"                        // metric
+            "00"                        // no tier
             "03000000"                  // dim
             "03000000"                  // heads
             "000000000000000000000000"  // origin
             "0683c13c0683413d4522913d"  // scales
             "0000003f0000803f00000040"  // spreads
             "aad5ff2b80ffe30fff"        // codes
-            "6496d3c1");                // checksum
+            "353bc831");                // checksum
 }
 
 TEST(HeadIndex, RoundTripFindsTheSame) {
@@ -285,10 +286,10 @@ TEST(HeadIndex, NumbersOutOfRangeAreDataLoss) {
     return damaged;
   };
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_OK(HeadIndex::Deserialize(with_float(13, 1)));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(13, nan)), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(25, nan)), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(37, -1)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_OK(HeadIndex::Deserialize(with_float(14, 1)));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(14, nan)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(26, nan)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(38, -1)), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include "index/kernels/head_kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -92,6 +94,20 @@ TEST_P(HeadKernelsLevels, SumsAreExactAtTheMostDimensions) {
   EXPECT_THAT(keys, testing::Each(5.0F));
 }
 
+TEST_P(HeadKernelsLevels, RangeIsFromTheSmallestToTheLargest) {
+  for (const size_t n : {1, 2, 7, 8, 9, 15, 16, 17, 33, 100}) {
+    for (int round = 0; round < 20; ++round) {
+      std::vector<float> keys(n);
+      for (float& key : keys) key = Gaussian(rng_, 1)[0] + (round < 10 ? 100.0F : -100.0F);
+      float low = 0;
+      float high = 0;
+      kernels().range(keys.data(), n, &low, &high);
+      EXPECT_EQ(low, *std::min_element(keys.begin(), keys.end()));
+      EXPECT_EQ(high, *std::max_element(keys.begin(), keys.end()));
+    }
+  }
+}
+
 TEST_P(HeadKernelsLevels, CountsAndSelectsWhatIsWithinTheLimit) {
   for (const size_t n : {0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 100, 1000}) {
     std::vector<float> keys = Gaussian(rng_, n);
@@ -111,6 +127,26 @@ TEST_P(HeadKernelsLevels, CountsAndSelectsWhatIsWithinTheLimit) {
       EXPECT_EQ(found, wanted) << n << " keys up to " << limit;
       EXPECT_EQ(kernels().count_up_to(keys.data(), n, limit), wanted.size());
     }
+  }
+}
+
+TEST_P(HeadKernelsLevels, RanksAreThoseOfAStableSort) {
+  for (const size_t n : {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100, 512, 513, 1200}) {
+    std::vector<float> keys = Gaussian(rng_, n);
+    for (size_t i = 0; i < n; i += 3) keys[i] = static_cast<float>(rng_() % 4);
+    if (n > 8) {
+      keys[3] = -kInfinity;
+      keys[5] = keys[6] = kInfinity;
+    }
+    std::vector<uint32_t> order(n);
+    std::iota(order.begin(), order.end(), 0U);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
+    std::vector<uint32_t> wanted(n);
+    for (size_t i = 0; i < n; ++i) wanted[order[i]] = static_cast<uint32_t>(i);
+    std::vector<uint32_t> ranks(n);
+    kernels().rank(keys.data(), n, ranks.data());
+    EXPECT_EQ(ranks, wanted) << n << " keys";
   }
 }
 
