@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "base/file_system.h"
 #include "base/point_id.h"
 #include "base/schema.h"
@@ -27,6 +28,7 @@ namespace tessera::db {
 
 inline constexpr size_t kPayloadBytesMax = 1 << 20;
 inline constexpr size_t kBatchPointsMax = 100'000;
+inline constexpr double kDefaultRecall = 0.95;
 inline constexpr uint64_t kMemoryLimitFloor = uint64_t{128} << 20;
 
 // When a write is answered. Both are visible to every later read (read-your-writes).
@@ -49,7 +51,7 @@ struct Point {
 
 struct StoredPoint {
   base::PointId id;
-  uint64_t version = 0;  // grows with every write of the point
+  uint64_t version = 0;  // grows with every upsert of the point
   std::vector<FieldVector> vectors;
   base::Value payload;
 };
@@ -61,12 +63,12 @@ struct Projection {
 };
 
 struct SearchParams {
-  std::string field;          // vector field searched; "" is the default field
-  uint32_t limit = 10;        // 1 .. base::kLimitMax
-  bool exact = false;         // scan every row on raw vectors
-  double recall_target = 0;   // 0: the default 0.95; else (0, 1)
-  uint32_t nprobe = 0;        // 0: from recall_target; else lists to visit
-  double oversampling = 0;    // 0: from recall_target; else rerank depth as a factor of limit, >= 1
+  std::string field;         // vector field searched; "" is the default field
+  uint32_t limit = 10;       // 1 .. base::kLimitMax
+  bool exact = false;        // scan every row on raw vectors
+  double recall_target = 0;  // 0: the default 0.95; else (0, 1)
+  uint32_t nprobe = 0;       // 0: from recall_target; else lists to visit
+  double oversampling = 0;   // 0: from recall_target; else rerank depth as a factor of limit, >= 1
   std::optional<float> score_threshold;  // only hits at least this good
   Projection with;
   absl::Time deadline = absl::InfiniteFuture();
@@ -89,9 +91,9 @@ struct SearchStats {
   double estimated_recall = 0;
   uint64_t lists_probed = 0;
   uint64_t codes_scanned = 0;
-  uint64_t survivors = 0;  // rows the first plane let through
-  uint64_t reranked = 0;   // rows compared on raw vectors
-  uint64_t bytes_read = 0; // from disk
+  uint64_t survivors = 0;   // rows the first plane let through
+  uint64_t reranked = 0;    // rows compared on raw vectors
+  uint64_t bytes_read = 0;  // from disk
 };
 
 struct SearchResult {

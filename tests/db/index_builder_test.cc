@@ -1,8 +1,10 @@
 #include "db/index_builder.h"
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <tuple>
@@ -23,8 +25,6 @@
 
 namespace tessera::db {
 namespace {
-
-using testing::Eq;
 
 constexpr uint64_t kAmpleMemory = 64 << 20;
 
@@ -124,7 +124,7 @@ TEST_P(IndexBuilderTest, HoldsEveryRowOnceAndFindsTheNearest) {
       .name = "", .dim = 24, .metric = param.metric, .type = param.type};
   FaultFs fs;
   const std::unique_ptr<Engine> engine = MakeEngine(fs);
-  const RowSet rows(field, {.rows = 6000, .centres = 40, .first_row = 5, .step = 3}, TestSeed());
+  const RowSet rows(field, {.rows = 4000, .centres = 40, .first_row = 5, .step = 3}, TestSeed());
   const auto spool = rows.Spool(*engine);
   ASSERT_OK_AND_ASSIGN(
       const BuiltIndex built,
@@ -148,6 +148,13 @@ TEST_P(IndexBuilderTest, HoldsEveryRowOnceAndFindsTheNearest) {
   EXPECT_EQ(scratch.size(), 1u);  // the records
 }
 
+// The extent files there are.
+size_t ExtentFileCount(FaultFs& fs) {
+  const auto names = fs.List("/data/extents");
+  EXPECT_OK(names);
+  return names.ok() ? names->size() : 0;
+}
+
 std::vector<BuildCase> BuildCases() {
   std::vector<BuildCase> cases;
   for (const auto metric :
@@ -166,6 +173,357 @@ INSTANTIATE_TEST_SUITE_P(EveryField, IndexBuilderTest, testing::ValuesIn(BuildCa
                                                base::Sv(base::ToString(param.param.type)),
                                                param.param.in_memory ? "_memory" : "_spools");
                          });
+
+base::VectorFieldSchema SmallField() {
+  return {.name = {}, .dim = 12, .metric = base::Metric::kL2, .type = base::ElementType::kF32};
+}
+
+TEST(IndexBuilder, SameRowsSeedAndMemoryGiveTheSameBytes) {
+  std::vector<std::string> records;
+  for (const int threads : {1, 2}) {
+    FaultFs fs;
+    const auto engine = MakeEngine(fs);
+    const RowSet rows(SmallField(), {.rows = 3000}, 5);
+    const auto spool = rows.Spool(*engine);
+    ASSERT_OK_AND_ASSIGN(const BuiltIndex built,
+                         BuildIndex(*engine, SmallField(), *spool, 1,
+                                    {.threads = threads, .memory_bytes = 200 << 10, .seed = 9}));
+    records.push_back(storage::EncodeVersionRecord(built.record));  // with all checksums
+  }
+  EXPECT_EQ(records[0], records[1]);
+}
+
+TEST(IndexBuilder, NoRowsAreInvalid) {
+  FaultFs fs;
+  const auto engine = MakeEngine(fs);
+  const auto spool = RowSet(SmallField(), {.rows = 0}, 1).Spool(*engine);
+  EXPECT_THAT(BuildIndex(*engine, SmallField(), *spool, 1, {.memory_bytes = kAmpleMemory}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// A few rows, and many that cannot be told apart.
+TEST(IndexBuilder, OddSetsOfRowsAreHeld) {
+  for (const base::Metric metric :
+       {base::Metric::kL2, base::Metric::kInnerProduct, base::Metric::kCosine}) {
+    base::VectorFieldSchema field = SmallField();
+    field.metric = metric;
+    for (const size_t count : {1, 2, 63, 64, 65, 700}) {
+      SCOPED_TRACE(absl::StrCat(base::Sv(base::ToString(metric)), " ", count));
+      FaultFs fs;
+      const auto engine = MakeEngine(fs);
+      const RowSet same(field, {.rows = count, .centres = 1, .noise = 0}, 1);
+      const auto spool = same.Spool(*engine);
+      ASSERT_OK_AND_ASSIGN(const BuiltIndex built,
+                           BuildIndex(*engine, field, *spool, 1, {.memory_bytes = 300 << 10}));
+      const auto version = MustOpen(*engine, field, built);
+      ASSERT_NE(version, nullptr);
+      ExpectHolds(*engine, *version, query::LiveBitmap(version->view->positions), same);
+      ExpectReadable(*version);
+    }
+  }
+}
+
+TEST(IndexBuilder, ZeroVectorsAreHeldUnderCosine) {
+  base::VectorFieldSchema field = SmallField();
+  field.metric = base::Metric::kCosine;
+  FaultFs fs;
+  const auto engine = MakeEngine(fs);
+  RowSet rows(field, {.rows = 500}, 3);
+  rows.SetVector(17, std::vector<std::byte>(field.dim * 4));
+  rows.SetVector(400, std::vector<std::byte>(field.dim * 4));
+  const auto spool = rows.Spool(*engine);
+  ASSERT_OK_AND_ASSIGN(const BuiltIndex built,
+                       BuildIndex(*engine, field, *spool, 1, {.memory_bytes = kAmpleMemory}));
+  const auto version = MustOpen(*engine, field, built);
+  ASSERT_NE(version, nullptr);
+  ExpectHolds(*engine, *version, query::LiveBitmap(version->view->positions), rows);
+  ExpectReadable(*version);
+}
+
+TEST(IndexBuilder, ReportsItsPhases) {
+  FaultFs fs;
+  const auto engine = MakeEngine(fs);
+  const auto spool = RowSet(SmallField(), {.rows = 900}, 1).Spool(*engine);
+  std::vector<std::string> phases;
+  const auto progress = [&](std::string_view phase, uint64_t done, uint64_t total) {
+    EXPECT_LE(done, total);
+    if (done == total) phases.emplace_back(phase);
+  };
+  ASSERT_OK(BuildIndex(*engine, SmallField(), *spool, 1,
+                       {.memory_bytes = kAmpleMemory, .seed = 1, .progress = progress}));
+  EXPECT_THAT(phases, testing::ElementsAre("train", "assign", "write", "calibrate"));
+}
+
+TEST(IndexBuilder, CancelledBuildLeavesNothing) {
+  for (const std::string_view at : {"train", "assign", "write"}) {
+    SCOPED_TRACE(at);
+    FaultFs fs;
+    const auto engine = MakeEngine(fs);
+    const auto spool = RowSet(SmallField(), {.rows = 2000}, 1).Spool(*engine);
+    std::atomic<bool> cancelled = false;
+    const auto progress = [&](std::string_view phase, uint64_t, uint64_t) {
+      if (phase == at) cancelled = true;
+    };
+    EXPECT_THAT(
+        BuildIndex(
+            *engine, SmallField(), *spool, 1,
+            {.memory_bytes = 200 << 10, .seed = 1, .progress = progress, .cancelled = &cancelled}),
+        StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_EQ(ExtentFileCount(fs), 0u);
+    EXPECT_EQ(fs.List(engine->scratch_path)->size(), 1u);
+  }
+}
+
+TEST(IndexBuilder, FullDiskIsAnAnswerAndFilesAreRemoved) {
+  for (const std::string_view where : {"extents", "scratch"}) {
+    for (const int skip : {0, 1, 3, 6}) {
+      SCOPED_TRACE(absl::StrCat(base::Sv(where), " ", skip));
+      FaultFs fs;
+      const auto engine = MakeEngine(fs);
+      const auto spool = RowSet(SmallField(), {.rows = 20000}, 1).Spool(*engine);
+      fs.AddRule({.op = FaultOp::kAppend,
+                  .path_part = std::string(where),
+                  .kind = FaultKind::kNoSpace,
+                  .skip = skip});
+      EXPECT_THAT(BuildIndex(*engine, SmallField(), *spool, 1, {.memory_bytes = 300 << 10}),
+                  StatusIs(absl::StatusCode::kResourceExhausted));
+      EXPECT_EQ(ExtentFileCount(fs), 0u);
+      EXPECT_EQ(fs.List(engine->scratch_path)->size(), 1u);
+    }
+  }
+}
+
+TEST(IndexBuilder, EveryFailingOperationIsAnAnswer) {
+  int64_t operations = 0;
+  {
+    FaultFs fs;
+    const auto engine = MakeEngine(fs);
+    const auto spool = RowSet(SmallField(), {.rows = 400}, 1).Spool(*engine);
+    const int64_t before = fs.operations();
+    ASSERT_OK(BuildIndex(*engine, SmallField(), *spool, 1, {.memory_bytes = 100 << 10}));
+    operations = fs.operations() - before;
+  }
+  ASSERT_GT(operations, 10);
+  // The last ones are removals of scratch files, which do not matter.
+  for (int64_t operation = 0; operation < operations; ++operation) {
+    SCOPED_TRACE(operation);
+    FaultFs fs;
+    const auto engine = MakeEngine(fs);
+    const auto spool = RowSet(SmallField(), {.rows = 400}, 1).Spool(*engine);
+    fs.FailFrom(fs.operations() + operation);
+    const auto built = BuildIndex(*engine, SmallField(), *spool, 1, {.memory_bytes = 100 << 10});
+    if (built.ok()) {
+      EXPECT_GE(operation, operations - 4);
+    }
+  }
+}
+
+// A version, its rows and which of them are dead, through appends.
+class AppendTest : public testing::Test {
+ protected:
+  void Build(size_t rows) {
+    rows_ = std::make_unique<RowSet>(field_, RowSet::Options{.rows = rows}, TestSeed());
+    dead_.assign(rows, false);
+    const auto spool = rows_->Spool(*engine_);
+    auto built = BuildIndex(*engine_, field_, *spool, 1, options_);
+    ASSERT_OK(built);
+    Publish(*std::move(built));
+    live_ = query::LiveBitmap(version_->view->positions);
+  }
+
+  void Append(size_t rows) {
+    const RowSet added(field_, {.rows = rows, .first_row = next_row_}, TestSeed() + next_row_);
+    next_row_ += rows + 3;
+    const auto spool = added.Spool(*engine_);
+    auto built =
+        AppendToIndex(*engine_, version_, live_, *spool, version_->record.generation + 1, options_);
+    ASSERT_OK(built);
+    Publish(*std::move(built));
+    live_ = CarryLive(live_, *version_);
+    rows_->Append(added);
+    dead_.resize(rows_->size());
+  }
+
+  void Publish(BuiltIndex built) {
+    writers_ = std::move(built.writers);
+    auto version = OpenIndexVersion(*engine_, field_, std::move(built.record));
+    ASSERT_OK(version);
+    version_ = *version;
+    ASSERT_OK(engine_->extents->RemoveUnreferenced(version_->files()));
+  }
+
+  void Kill(const std::vector<size_t>& indexes) {
+    std::vector<base::RowId> rows;
+    for (const size_t index : indexes) {
+      dead_[index] = true;
+      rows.push_back(rows_->row(index));
+    }
+    std::sort(rows.begin(), rows.end());
+    ASSERT_OK_AND_ASSIGN(const auto positions, version_->Locate(rows));
+    std::vector<uint64_t> cleared;
+    for (const auto& position : positions) {
+      ASSERT_TRUE(position.has_value());
+      cleared.push_back(*position);
+    }
+    live_ = live_.WithCleared(cleared);
+  }
+
+  void ExpectRight() {
+    ExpectHolds(*engine_, *version_, live_, *rows_, &dead_);
+    ExpectReadable(*version_);
+  }
+
+  size_t LiveCount() const {
+    return static_cast<size_t>(std::count(dead_.begin(), dead_.end(), false));
+  }
+  uint64_t rows() const { return version_->view->rows; }
+  const query::IndexView& view() const { return *version_->view; }
+
+  FaultFs fs_;
+  const base::VectorFieldSchema field_ = SmallField();
+  const BuildOptions options_ = {.threads = 2, .memory_bytes = kAmpleMemory};
+  std::unique_ptr<Engine> engine_ = MakeEngine(fs_);
+  std::vector<std::unique_ptr<storage::ExtentWriter>> writers_;
+  std::shared_ptr<const IndexVersion> version_;
+  std::unique_ptr<RowSet> rows_;
+  std::vector<bool> dead_;
+  query::LiveBitmap live_;
+  uint64_t next_row_ = 100'000;
+};
+
+TEST_F(AppendTest, OldAndNewRowsAreHeldAndFound) {
+  Build(2000);
+  std::mt19937_64 rng(TestSeed());
+  for (int round = 0; round < 12; ++round) {
+    SCOPED_TRACE(round);
+    std::set<size_t> killed;
+    while (killed.size() < 20) {
+      const size_t index = rng() % rows_->size();
+      if (!dead_[index]) killed.insert(index);
+    }
+    Kill({killed.begin(), killed.end()});
+    Append(1 + rng() % 150);
+    ASSERT_NO_FATAL_FAILURE(ExpectRight());
+    EXPECT_LE(version_->locations.segments().size(), 9u);
+  }
+  EXPECT_EQ(version_->record.generation, 13u);
+  EXPECT_EQ(version_->record.counters.at("built_rows"), 2000u);
+  const RowSet queries(field_, {.rows = 50}, TestSeed() + 1);
+  EXPECT_GE(Recall(*version_, live_, *rows_, queries, 0.95, &dead_), 0.85);
+}
+
+TEST_F(AppendTest, PositionsOfPartsThatStayDoNotChange) {
+  Build(2000);
+  std::vector<base::RowId> all;
+  for (size_t i = 0; i < rows_->size(); ++i) all.push_back(rows_->row(i));
+  ASSERT_OK_AND_ASSIGN(const auto before, version_->Locate(all));
+  const uint64_t positions = view().positions;
+  Append(300);
+  ASSERT_OK_AND_ASSIGN(const auto after, version_->Locate(all));
+  size_t moved = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (*after[i] == *before[i]) continue;
+    ++moved;
+    EXPECT_GE(*after[i], positions);
+  }
+  EXPECT_LT(moved, all.size() / 2);
+  EXPECT_GT(view().positions, positions);
+}
+
+TEST_F(AppendTest, SmallTailsAreWrittenAnew) {
+  Build(2000);
+  for (int round = 0; round < 10; ++round) ASSERT_NO_FATAL_FAILURE(Append(20));
+  for (uint32_t list = 0; list < view().list_count(); ++list) {
+    for (uint32_t part = view().part_begin[list]; part + 1 < view().part_begin[list + 1]; ++part) {
+      // All but the newest part of a list are over the limit, or of the build.
+      if (view().parts[part].first_block * 64 < 2000) continue;
+      EXPECT_GT(view().parts[part].rows, kTailRowsMax);
+    }
+    EXPECT_LE(view().part_begin[list + 1] - view().part_begin[list], 4u);
+  }
+  ExpectRight();
+}
+
+TEST_F(AppendTest, DeadPartsAndDeadTailRowsLeave) {
+  Build(1500);
+  // Every row of one part.
+  std::vector<base::RowId> all;
+  for (size_t i = 0; i < rows_->size(); ++i) all.push_back(rows_->row(i));
+  ASSERT_OK_AND_ASSIGN(const auto positions, version_->Locate(all));
+  std::vector<size_t> of_part;
+  std::vector<base::RowId> rows_of_part;
+  for (size_t i = 0; i < all.size(); ++i) {
+    ASSERT_OK_AND_ASSIGN(const PartPlace place, version_->PlaceOf(*positions[i]));
+    if (place.part != 1) continue;
+    of_part.push_back(i);
+    rows_of_part.push_back(all[i]);
+  }
+  const size_t parts = view().parts.size();
+  Kill(of_part);
+  Append(1);
+  EXPECT_LE(view().parts.size(), parts);
+  EXPECT_EQ(rows(), 1500 - of_part.size() + 1);
+  ASSERT_OK_AND_ASSIGN(const auto gone, version_->Locate(rows_of_part));
+  for (const auto& position : gone) EXPECT_EQ(position, std::nullopt);
+  ExpectRight();
+}
+
+TEST_F(AppendTest, AppendingNothingDropsDeadParts) {
+  Build(600);
+  std::vector<size_t> everything(600);
+  for (size_t i = 0; i < everything.size(); ++i) everything[i] = i;
+  Kill(everything);
+  Append(0);
+  EXPECT_EQ(rows(), 0u);
+  EXPECT_TRUE(view().parts.empty());
+  ExpectRight();
+  Append(50);
+  EXPECT_EQ(rows(), 50u);
+  ExpectRight();
+}
+
+TEST_F(AppendTest, CalibrationIsMeasuredAnewWhenTheRowsHaveGrown) {
+  Build(1200);
+  const query::Calibration first = view().calibration;
+  EXPECT_EQ(first.rows(), 1200u);
+  Append(100);
+  EXPECT_EQ(view().calibration, first);
+  Append(400);
+  EXPECT_EQ(view().calibration.rows(), 1700u);
+}
+
+TEST_F(AppendTest, UnknownCountersAreKept) {
+  Build(300);
+  storage::VersionRecord record = version_->record;
+  record.counters["other"] = 77;
+  ASSERT_OK_AND_ASSIGN(version_, OpenIndexVersion(*engine_, field_, record));
+  Append(10);
+  EXPECT_EQ(version_->record.counters.at("other"), 77u);
+}
+
+TEST_F(AppendTest, FullDiskLeavesTheOldVersionAlone) {
+  Build(1500);
+  const size_t files = ExtentFileCount(fs_);
+  const auto spool = RowSet(field_, {.rows = 400, .first_row = next_row_}, 1).Spool(*engine_);
+  fs_.AddRule({.op = FaultOp::kAppend, .path_part = "extents", .kind = FaultKind::kNoSpace});
+  EXPECT_THAT(AppendToIndex(*engine_, version_, live_, *spool, 2, options_),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  fs_.ClearRules();
+  EXPECT_EQ(ExtentFileCount(fs_), files);
+  ExpectRight();
+}
+
+TEST_F(AppendTest, DamagedTailIsDataLoss) {
+  Build(1500);
+  Append(60);
+  // Damages every raw plane: whichever tail is read first shows it.
+  for (const storage::ExtentRef& ref : version_->record.planes.at(storage::PlaneKind::kRaw)) {
+    ASSERT_OK(fs_.CorruptByte(engine_->extents->FilePath(ref.file), ref.offset + 50, 1));
+  }
+  const auto spool = RowSet(field_, {.rows = 400, .first_row = next_row_}, 1).Spool(*engine_);
+  EXPECT_THAT(AppendToIndex(*engine_, version_, live_, *spool, 3, options_),
+              StatusIs(absl::StatusCode::kDataLoss));
+}
 
 }  // namespace
 }  // namespace tessera::db

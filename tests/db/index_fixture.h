@@ -6,6 +6,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/file_system.h"
@@ -45,6 +46,7 @@ class RowSet {
   std::vector<float> Floats(size_t i) const;
   std::vector<std::byte> Record(size_t i) const;
 
+  void SetVector(size_t i, std::vector<std::byte> vector) { vectors_[i] = std::move(vector); }
   void Append(const RowSet& other);
 
   // A spool of the rows' raw records.

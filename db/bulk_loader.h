@@ -1,0 +1,77 @@
+// One bulk load: points go from a source straight into lists, in external-memory passes.
+//
+//   read     every point: its raw records to a spool per vector field, its payload to a table file,
+//            its id to an external sorter
+//   ids      in key order to a table file; of an id that comes twice the last point stays, and
+//            points the collection had under the id are replaced
+//   build    the index versions, with what the collection had if that is not much more
+//   publish  table files and manifests in one atomic step
+//
+// Threads: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "base/memory_budget.h"
+#include "base/types.h"
+#include "db/collection.h"
+#include "db/database.h"
+#include "db/record_spool.h"
+#include "storage/bulk_writer.h"
+#include "storage/external_sorter.h"
+
+namespace tessera::db {
+
+class BulkLoader {
+ public:
+  // Pre: the collection's maintenance lock is held, its writes are refused, nothing is fresh.
+  BulkLoader(StoredCollection& collection, const BulkLoadOptions& options)
+      : collection_(collection), engine_(collection.engine_), options_(options) {}
+
+  // Returns the points read. Errors: as Collection::BulkLoad; nothing has changed then.
+  absl::StatusOr<uint64_t> Run(const PointSource& source);
+
+ private:
+  absl::Status Prepare();
+  absl::Status ReadPoints(const PointSource& source);
+  absl::Status AddPoint(base::RowId row, const Point& point);
+  absl::Status WriteIds();
+  absl::Status WriteIdBatch();
+  absl::Status WriteTombstones();
+  absl::Status BuildIndexes();
+  absl::Status PrependLiveRecords(size_t field);
+  absl::Status Publish();
+  void RemoveDeadPoints();
+  void Report(std::string_view phase, uint64_t done, uint64_t total) const;
+
+  StoredCollection& collection_;
+  Engine& engine_;
+  const BulkLoadOptions& options_;
+
+  std::shared_ptr<const ReadView> view_;
+  base::MemoryReservation memory_;
+  std::vector<std::unique_ptr<RecordSpool>> spools_;  // one per vector field
+  std::unique_ptr<storage::ExternalSorter> ids_;
+  std::unique_ptr<storage::BulkWriter> rows_;
+  std::vector<std::byte> record_;
+
+  base::RowId first_row_;
+  uint64_t read_count_ = 0;
+  uint64_t replaced_count_ = 0;  // points the collection had
+  uint64_t added_count_ = 0;     // distinct ids
+  // Distinct ids in key order, not yet written.
+  std::vector<std::string> id_keys_;
+  std::vector<base::RowId> id_rows_;
+  std::vector<base::RowId> dead_;  // rows of this load and older ones that other rows replaced
+  bool rebuild_ = false;
+  StoredCollection::NewVersions versions_;
+};
+
+}  // namespace tessera::db

@@ -1,0 +1,133 @@
+// Reads: each takes the current view once and looks at nothing else.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/status_macros.h"
+#include "db/collection.h"
+#include "db/point_reader.h"
+#include "db/validate.h"
+#include "query/searcher.h"
+
+namespace tessera::db {
+namespace {
+
+using storage::Table;
+
+query::SearchRequest RequestFor(const SearchParams& params, const query::SearchView& view) {
+  query::SearchRequest request;
+  request.limit = params.limit;
+  request.exact = params.exact;
+  request.deadline = params.deadline;
+  request.cancelled = params.cancelled;
+  if (params.score_threshold.has_value()) request.dissimilarity_max = -*params.score_threshold;
+  if (params.exact || view.index == nullptr) {
+    request.settings.recall = 1;
+    return request;
+  }
+  const query::Calibration& calibration = view.index->calibration;
+  request.settings =
+      params.nprobe != 0
+          ? calibration.ForProbes(std::min(params.nprobe, view.index->list_count()), params.limit)
+          : calibration.ForTarget(params.recall_target != 0 ? params.recall_target : kDefaultRecall,
+                                  params.limit);
+  if (params.oversampling != 0) {
+    const double rerank = std::ceil(params.oversampling * params.limit);
+    request.settings.rerank =
+        static_cast<uint32_t>(std::min(rerank, static_cast<double>(view.index->rows)));
+  }
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const base::PointId> ids,
+                                                               Projection with) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+  const PointReader reader(engine_, record_, *view);
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<base::RowId>> found,
+                           reader.FindRows(ids));
+  std::vector<base::RowId> rows;
+  for (const std::optional<base::RowId>& row : found) {
+    if (row.has_value()) rows.push_back(*row);
+  }
+  return reader.Read(rows, with);
+}
+
+absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::PointId>& offset,
+                                                    uint32_t limit, Projection with) {
+  if (limit == 0 || limit > base::kLimitMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("limit is ", limit, ", must be 1 .. ", base::kLimitMax));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+  const std::string prefix = UidKey(record_.uid);
+  const auto it = engine_.rows->NewIterator(Table::kIds, prefix, view->rows.get());
+  if (offset.has_value()) it->Seek(IdKey(record_.uid, *offset));
+  ScrollPage page;
+  std::vector<base::RowId> rows;
+  for (; it->Valid(); it->Next()) {
+    if (rows.size() == limit) {
+      TESSERA_ASSIGN_OR_RETURN(page.next_offset,
+                               base::PointId::DecodeKey(it->key().substr(prefix.size())));
+      break;
+    }
+    TESSERA_ASSIGN_OR_RETURN(const base::RowId row, DecodeRow(it->value()));
+    rows.push_back(row);
+  }
+  TESSERA_RETURN_IF_ERROR(it->status());
+  const PointReader reader(engine_, record_, *view);
+  TESSERA_ASSIGN_OR_RETURN(page.points, reader.Read(rows, with));
+  return page;
+}
+
+absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> query,
+                                                      const SearchParams& params) {
+  TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
+  TESSERA_ASSIGN_OR_RETURN(const size_t field, FindField(schema(), params.field));
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+  const query::SearchView& searched = view->fields[field].search;
+  const query::SearchRequest request = RequestFor(params, searched);
+
+  std::vector<query::Hit> found;
+  query::SearchStats stats;
+  {
+    const SearcherPool::Loan searcher = engine_.searchers.Borrow();
+    TESSERA_RETURN_IF_ERROR(searcher->Search(searched, query, request, &found, &stats));
+  }
+  SearchResult result;
+  result.stats = {.estimated_recall = request.settings.recall,
+                  .lists_probed = stats.lists_probed,
+                  .codes_scanned = stats.codes_scanned,
+                  .survivors = stats.survivors,
+                  .reranked = stats.reranked,
+                  .bytes_read = stats.bytes_read};
+  result.hits.resize(found.size());
+  std::vector<size_t> incomplete;  // hits that need the row store
+  std::vector<base::RowId> rows;
+  for (size_t i = 0; i < found.size(); ++i) {
+    Hit& hit = result.hits[i];
+    hit.distance = found[i].dissimilarity;
+    hit.score = 0 - hit.distance;
+    hit.version = found[i].version;
+    if (found[i].id.resolved()) hit.id = found[i].id.ToPointId();
+    if (params.with.payload || params.with.vectors || !found[i].id.resolved()) {
+      incomplete.push_back(i);
+      rows.push_back(found[i].row);
+    }
+  }
+  if (incomplete.empty()) return result;
+  const PointReader reader(engine_, record_, *view);
+  TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, params.with));
+  for (size_t i = 0; i < incomplete.size(); ++i) {
+    Hit& hit = result.hits[incomplete[i]];
+    hit.id = std::move(points[i].id);
+    hit.payload = std::move(points[i].payload);
+    hit.vectors = std::move(points[i].vectors);
+  }
+  return result;
+}
+
+}  // namespace tessera::db

@@ -1,0 +1,72 @@
+// What the collections of an open data directory share.
+//
+// Directory:  LOCK            held while the directory is open
+//             rows/           the row store
+//             extents/        extent files
+//             scratch/        spools of running loads; emptied at open
+//
+// Threads: every member synchronises itself or is fixed after OpenEngine.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "base/file_system.h"
+#include "base/memory_budget.h"
+#include "db/database.h"
+#include "db/extent_files.h"
+#include "db/maintenance.h"
+#include "db/searcher_pool.h"
+#include "storage/extent_store.h"
+#include "storage/page_cache.h"
+#include "storage/read_batch.h"
+#include "storage/row_store.h"
+
+namespace tessera::db {
+
+// How one memory limit is divided. What is left over is room for heads, requests and the runtime.
+struct MemoryPlan {
+  uint64_t limit_bytes = 0;
+  uint64_t page_cache_bytes = 0;
+  uint64_t row_cache_bytes = 0;
+  uint64_t write_buffer_bytes = 0;
+  uint64_t process_bytes = 0;  // code, stacks, gRPC, what nobody accounts for
+  uint64_t fresh_bytes_max = 0;
+  uint64_t build_bytes_max = 0;  // of one index build or load
+};
+
+// Pre: limit_bytes >= kMemoryLimitFloor.
+MemoryPlan PlanMemory(uint64_t limit_bytes);
+
+struct Engine {
+  base::FileSystem* fs = nullptr;
+  std::string path;
+  std::string scratch_path;
+  int threads = 1;
+  MemoryPlan plan;
+  // Destroyed in reverse: the budget and the lock outlive everything charged to them.
+  std::unique_ptr<base::FileLock> lock;
+  std::unique_ptr<base::MemoryBudget> budget;
+  base::MemoryReservation fixed;  // row store and process
+  std::unique_ptr<storage::RowStore> rows;
+  std::unique_ptr<storage::ExtentStore> extents;
+  std::unique_ptr<storage::ReadEngine> reads;
+  std::unique_ptr<storage::PageCache> cache;
+  std::unique_ptr<ExtentFiles> files;
+  SearcherPool searchers;
+  std::atomic<uint64_t> next_scratch{0};
+  Maintenance maintenance;
+
+  // A path in scratch/ that no other call gets.
+  std::string ScratchFile(std::string_view purpose);
+};
+
+// Locks the directory and opens its stores. Errors: as Database::Open.
+absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
+                                                   const DatabaseOptions& options);
+
+}  // namespace tessera::db

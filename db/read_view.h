@@ -1,0 +1,29 @@
+// What one read sees of a collection, all of it taken at one moment.
+//
+// Threads: immutable; shared by every read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/types.h"
+#include "db/index_version.h"
+#include "query/index_view.h"
+#include "storage/row_store.h"
+
+namespace tessera::db {
+
+struct FieldView {
+  std::shared_ptr<const IndexVersion> index;  // null: nothing was absorbed yet
+  query::SearchView search;
+};
+
+struct ReadView {
+  std::vector<FieldView> fields;  // as in the schema
+  std::shared_ptr<const storage::RowSnapshot> rows;
+  base::RowId absorbed_end;  // rows below are in lists, the others are fresh
+  uint64_t point_count = 0;
+};
+
+}  // namespace tessera::db
