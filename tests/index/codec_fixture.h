@@ -42,9 +42,42 @@ inline double Distance2(const float* a, const float* b, size_t dim) {
   return sum;
 }
 
-// Search-space dissimilarity.
+// Search-space dissimilarity; under cosine a zero row or query scores 0, which is 2 there.
 inline double Dissimilarity(base::Metric metric, const float* q, const float* o, size_t dim) {
-  return metric == base::Metric::kInnerProduct ? -Dot(q, o, dim) : Distance2(q, o, dim);
+  if (metric == base::Metric::kL2) return Distance2(q, o, dim);
+  return (metric == base::Metric::kCosine ? 2 - Dot(q, o, dim) : 0) - Dot(q, o, dim);
+}
+
+// Unit length, as a cosine field's rows and queries are in search space; zero stays zero.
+inline void Normalise(size_t dim, std::vector<float>* rows) {
+  for (size_t first = 0; first < rows->size(); first += dim) {
+    float* row = rows->data() + first;
+    const double norm = std::sqrt(Dot(row, row, dim));
+    for (size_t i = 0; i < dim && norm > 0; ++i) row[i] = static_cast<float>(row[i] / norm);
+  }
+}
+
+// Rows around a head, and queries a little farther from it; in search space.
+struct Neighbourhood {
+  std::vector<float> head;
+  std::vector<float> rows;
+  std::vector<float> queries;
+};
+
+inline Neighbourhood MakeNeighbourhood(base::Metric metric, size_t dim, size_t row_count,
+                                       size_t query_count, std::mt19937_64& rng) {
+  Neighbourhood hood{.head = Gaussian(rng, dim, 2),
+                     .rows = Gaussian(rng, row_count * dim),
+                     .queries = Gaussian(rng, query_count * dim, 1.5F)};
+  for (size_t i = 0; i < hood.rows.size(); ++i) hood.rows[i] += hood.head[i % dim];
+  for (size_t i = 0; i < hood.queries.size(); ++i) hood.queries[i] += hood.head[i % dim];
+  if (metric != base::Metric::kCosine) return hood;
+  Normalise(dim, &hood.rows);
+  Normalise(dim, &hood.queries);
+  // The mean of unit vectors is shorter than they are.
+  Normalise(dim, &hood.head);
+  for (float& v : hood.head) v *= 0.85F;
+  return hood;
 }
 
 inline std::unique_ptr<RaBitQCodec> MakeCodec(base::Metric metric, size_t dim, size_t code_dim,
