@@ -95,9 +95,9 @@ absl::StatusOr<PcaTransform> TrainProjection(const TrainingSet& sample,
                  .seed = options.seed,
                  .thread_count = options.thread_count};
   const std::vector<float> residuals =
-      DrawResiduals(sample, std::max<size_t>(16 * std::min(dim, kPcaDimsMax), 8192));
-  // With fewer rows than directions the spectrum is the sample's, not the data's.
-  if (residuals.size() / dim >= 4 * dim) {
+      DrawResiduals(sample, dim > kPcaDimsMax ? kPcaDimsMax : std::max<size_t>(16 * dim, 8192));
+  // With fewer rows the spectrum is the sample's, not the data's.
+  if (residuals.size() / dim >= std::min(2 * dim, kPcaDimsMax)) {
     TESSERA_ASSIGN_OR_RETURN(PcaTransform truncated, TrainPca(residuals, dim, pca));
     if (static_cast<double>(truncated.kept) <= kWorthwhileShare * static_cast<double>(dim)) {
       return truncated;

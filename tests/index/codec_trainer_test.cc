@@ -1,5 +1,6 @@
 #include "index/codec_trainer.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -39,6 +40,24 @@ struct Sample {
         rows[row * dim + i] = heads[list * dim + i] + static_cast<float>(residual[i]);
       }
     }
+  }
+  void MoveToUnitSphere() {
+    Normalise(dim, &rows);
+    Normalise(dim, &heads);
+    for (float& v : heads) v *= 0.9F;
+  }
+  std::vector<float> head(size_t list) const {
+    const auto begin = heads.begin() + static_cast<ptrdiff_t>(list * dim);
+    return {begin, begin + static_cast<ptrdiff_t>(dim)};
+  }
+  std::vector<float> rows_of(size_t list) const {
+    std::vector<float> out;
+    for (size_t row = 0; row < assignment.size(); ++row) {
+      if (assignment[row] != list) continue;
+      out.insert(out.end(), rows.begin() + static_cast<ptrdiff_t>(row * dim),
+                 rows.begin() + static_cast<ptrdiff_t>((row + 1) * dim));
+    }
+    return out;
   }
   TrainingSet set() const {
     return {.dim = dim, .rows = rows, .heads = heads, .assignment = assignment};
@@ -112,6 +131,45 @@ TEST(CodecTrainer, RefusesDimensionsOutOfRange) {
   TrainingSet set;
   set.dim = base::kDimMax + 1;
   EXPECT_THAT(TrainRaBitQ(set, {}), test::StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// The share of rows whose bound lies above their true distance, of sample rows as queries on their
+// own list and on others.
+TEST(CodecTrainer, SigmaKeepsTheBoundsPromise) {
+  constexpr size_t kLists = 30;
+  std::mt19937_64 rng(test::TestSeed());
+  for (const double decay : {1.0, 0.97}) {
+    for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
+      Sample sample(rng, 96, kLists, 100, decay);
+      if (metric == Metric::kCosine) sample.MoveToUnitSphere();
+      ASSERT_OK_AND_ASSIGN(const auto codec,
+                           TrainRaBitQ(sample.set(), {.metric = metric, .type = ElementType::kU8}));
+      const auto code = codec->NewQuery();
+      double failed = 0;
+      double count = 0;
+      for (size_t l = 0; l < kLists; ++l) {
+        const EncodedList list = Encode(*codec, sample.head(l), sample.rows_of(l));
+        for (const size_t q : {l, l + kLists, (l + 7) % kLists, (l + 11) % kLists}) {
+          const float* query = sample.rows.data() + q * sample.dim;
+          codec->PrepareQuery(query, code.get());
+          ListScan scan = ScanOf(list, query);
+          scan.eps = 1.4F;
+          for (uint32_t slot = 0; slot < list.rows; ++slot, ++count) {
+            std::array<uint64_t, 2> mask{};
+            mask[slot / 64] = uint64_t{1} << (slot % 64);
+            scan.block_mask = mask.data();
+            scan.tau = static_cast<float>(Dissimilarity(metric, query, list.row(slot), sample.dim));
+            Survivor one;
+            if (codec->ScanList(*code, scan, &one) == 0) ++failed;
+          }
+        }
+      }
+      // One sided, a normal distribution has .081. With a steep spectrum queries near their list
+      // lie in the kept directions more than those far from it, and the errors are a mixture.
+      EXPECT_GT(failed / count, 0.05) << base::ToString(metric) << " " << decay;
+      EXPECT_LT(failed / count, decay < 1 ? 0.15 : 0.11) << base::ToString(metric) << " " << decay;
+    }
+  }
 }
 
 // No sample, one row, identical rows, rows of absurd lengths: a usable codec all the same.
