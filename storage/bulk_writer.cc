@@ -139,9 +139,9 @@ absl::Status BulkWriter::Commit() {
   }
   if (!tables.empty()) {
     // What is taken over is durable at once; earlier buffered writes must not be lost behind it.
-    TESSERA_RETURN_IF_ERROR(Note(FromRocks(db_->db->SyncWAL(), "bulk load: syncing the log")));
-    TESSERA_RETURN_IF_ERROR(
-        Note(FromRocks(db_->db->IngestExternalFiles(tables), "bulk load: taking over the files")));
+    TESSERA_RETURN_IF_ERROR(Note(db_->SyncLog()));
+    TESSERA_RETURN_IF_ERROR(Note(db_->Write("bulk load: taking over the files",
+                                            [&] { return db_->db->IngestExternalFiles(tables); })));
   }
   committed_ = true;
   return absl::OkStatus();

@@ -31,7 +31,8 @@ class BulkWriter {
   // Puts and deletions of a table come in one ascending order of keys.
   //
   // Errors: kInvalidArgument unless `key` is behind the table's last one and not too long;
-  //         kFailedPrecondition after Commit; kResourceExhausted for no space. After an error of
+  //         kFailedPrecondition after Commit; kResourceExhausted for no space; kAborted if the
+  //         store has had to recover from an error since the writer was made. After an error of
   //         the file system every call answers the same.
   absl::Status Put(Table table, std::string_view key, std::string_view value);
   // OK if the table has no such key.

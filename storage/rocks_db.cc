@@ -1,18 +1,23 @@
 #include "storage/rocks_db.h"
 
 #include <algorithm>
+#include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/filter_policy.h"
+#include "rocksdb/listener.h"
 #include "rocksdb/options.h"
+#include "rocksdb/status.h"
 #include "rocksdb/table.h"
+#include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 
 #include "base/status_macros.h"
@@ -35,6 +40,39 @@ class SilentLogger : public rocksdb::Logger {
   using rocksdb::Logger::Logv;
   void Logv(const char*, va_list) override {}
 };
+
+}  // namespace
+
+// Remembers the first error that stops RocksDB from taking writes, and keeps it from recovering.
+class RocksErrors : public rocksdb::EventListener {
+ public:
+  rocksdb::Status first() const {
+    const base::MutexLock lock(&mu_);
+    return first_;
+  }
+
+  const char* Name() const override { return "TesseraErrors"; }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* error) override {
+    const base::MutexLock lock(&mu_);
+    if (first_.ok() && Stops(*error)) {
+      first_ = *error;
+    }
+  }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status error,
+                            bool* auto_recovery) override {
+    *auto_recovery = *auto_recovery && !Stops(error);
+  }
+
+ private:
+  static bool Stops(const rocksdb::Status& error) {
+    return error.severity() >= rocksdb::Status::Severity::kHardError;
+  }
+
+  mutable base::Mutex mu_;
+  rocksdb::Status first_ ABSL_GUARDED_BY(mu_);
+};
+
+namespace {
 
 std::shared_ptr<rocksdb::TableFactory> NewTableFactory(std::shared_ptr<rocksdb::Cache> cache) {
   rocksdb::BlockBasedTableOptions table;
@@ -71,7 +109,10 @@ void SetLimits(const RowStoreOptions& options, rocksdb::Options* settings) {
 }  // namespace
 
 RocksDb::RocksDb(base::FileSystem& file_system, std::string directory)
-    : fs(file_system), dir(std::move(directory)) {}
+    : fs(file_system),
+      dir(std::move(directory)),
+      disk(file_system),
+      errors(std::make_shared<RocksErrors>()) {}
 
 RocksDb::~RocksDb() {
   if (db == nullptr) return;
@@ -89,12 +130,17 @@ rocksdb::Options RocksDb::TableFileOptions(Table which) const {
   return result;
 }
 
-absl::Status RocksDb::Open(const RowStoreOptions& options) {
+absl::Status RocksDb::Open(const RowStoreOptions& options, const RocksDb* failed) {
   TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
-  TESSERA_ASSIGN_OR_RETURN(lock, fs.Lock(base::JoinPath(dir, "LOCK")));
+  if (failed == nullptr) {
+    TESSERA_ASSIGN_OR_RETURN(lock, fs.Lock(base::JoinPath(dir, "LOCK")));
+  } else {
+    lock = failed->lock;
+    next_bulk = failed->next_bulk.load();  // its writers' directories must not be used again
+  }
   TESSERA_RETURN_IF_ERROR(base::RemoveTree(fs, BulkDirectory(*this)));
   TESSERA_RETURN_IF_ERROR(CheckLogs(fs, dir));
-  rocks_fs = NewRocksFileSystem(fs, wals);
+  rocks_fs = NewRocksFileSystem(disk);
   env = rocksdb::NewCompositeEnv(rocks_fs);
   rocksdb::LRUCacheOptions cache_options;
   cache_options.capacity = options.block_cache_bytes + options.write_buffer_bytes;
@@ -112,6 +158,8 @@ absl::Status RocksDb::Open(const RowStoreOptions& options) {
   settings->create_if_missing = true;
   settings->create_missing_column_families = true;
   settings->paranoid_checks = true;
+  settings->listeners.push_back(errors);
+  settings->max_bgerror_resume_count = 0;  // no recovery of its own
   settings->info_log = std::make_shared<SilentLogger>();
   settings->stats_dump_period_sec = 0;
   settings->stats_persist_period_sec = 0;
@@ -138,17 +186,54 @@ absl::Status RocksDb::Open(const RowStoreOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status RocksDb::failure() const {
+  return FromRocks(errors->first(), "the row store has stopped after an error");
+}
+
+absl::Status RocksDb::Write(std::string_view what, absl::FunctionRef<rocksdb::Status()> action) {
+  const std::shared_lock<std::shared_mutex> writing(writing_mu_);
+  TESSERA_RETURN_IF_ERROR(failure());
+  return FromRocks(action(), what);
+}
+
+absl::Status RocksDb::Retire() {
+  const std::unique_lock<std::shared_mutex> retiring(writing_mu_);
+  const absl::Status status = failure();
+  if (!absl::IsResourceExhausted(status) || disk.wals().lost()) {
+    return absl::Status(status.code(),
+                        absl::StrCat(status.message(), "; it has to be opened again"));
+  }
+  disk.Fence();
+  return CutLogsBehind(fs, dir, db->GetLatestSequenceNumber());
+}
+
+absl::Status RocksDb::SyncLog() {
+  rocksdb::WriteBatch batch;
+  TESSERA_RETURN_IF_ERROR(
+      FromRocks(batch.PutLogData(EncodeWatermark(disk.wals().durable())), "marking a write"));
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  return Write("syncing the log", [&] { return db->Write(options, &batch); });
+}
+
 absl::Status RocksDb::Flush() {
+  const base::MutexLock flushing(&flush_mu_);
+  return FlushLocked();
+}
+
+// One at a time: closing the same write buffer again after an error aborts in Debian's build.
+absl::Status RocksDb::FlushLocked() {
   const std::vector<rocksdb::ColumnFamilyHandle*> all(tables.begin(), tables.end());
-  return FromRocks(db->Flush(rocksdb::FlushOptions(), all), "flushing the row store");
+  return Write("flushing the row store", [&] { return db->Flush(rocksdb::FlushOptions(), all); });
 }
 
 // RocksDB's own stall on a full write buffer manager waits for a flush that has failed for ever.
 absl::Status RocksDb::ReserveWriteBuffer() {
-  if (write_buffers->memory_usage() < write_buffer_bytes_max) return absl::OkStatus();
-  const base::MutexLock flushing(&flush_mu);
-  if (write_buffers->memory_usage() < write_buffer_bytes_max) return absl::OkStatus();
-  return Flush();
+  if (write_buffers->memory_usage() < write_buffer_bytes_max) {
+    return absl::OkStatus();
+  }
+  const base::MutexLock flushing(&flush_mu_);
+  return write_buffers->memory_usage() < write_buffer_bytes_max ? absl::OkStatus() : FlushLocked();
 }
 
 std::string BulkDirectory(const RocksDb& db) {

@@ -8,14 +8,17 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <shared_mutex>
 #include <string>
+#include <string_view>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 
 #include "base/file_system.h"
 #include "base/mutex.h"
+#include "storage/rocks_disk.h"
 #include "storage/row_store.h"
-#include "storage/wal_tracker.h"
 
 namespace rocksdb {
 class Cache;
@@ -23,32 +26,52 @@ class ColumnFamilyHandle;
 class DB;
 class Env;
 class FileSystem;
+class Status;
 class WriteBufferManager;
 struct Options;
 }  // namespace rocksdb
 
 namespace tessera::storage {
 
+class RocksErrors;
+
+// A RocksDB that has stopped taking writes is not resumed: its own recovery can hang, and can
+// append to a log that has failed, which aborts in Debian's build. Another one takes its place, see
+// RowStore::Recover.
 struct RocksDb {
   RocksDb(base::FileSystem& file_system, std::string directory);
   ~RocksDb();
   RocksDb(const RocksDb&) = delete;
   RocksDb& operator=(const RocksDb&) = delete;
 
-  absl::Status Open(const RowStoreOptions& options);
+  // `failed`: the one whose place it takes, after Retire; null if there is none.
+  absl::Status Open(const RowStoreOptions& options, const RocksDb* failed = nullptr);
   rocksdb::ColumnFamilyHandle* table(Table which) const {
     return tables[static_cast<size_t>(which)];
   }
+  // Runs an action that may write. Once it has stopped, the answer is failure().
+  absl::Status Write(std::string_view what, absl::FunctionRef<rocksdb::Status()> action);
+  // Makes every write so far durable.
+  absl::Status SyncLog();
   absl::Status Flush();
   // Waits while the write buffers are full.
   absl::Status ReserveWriteBuffer();
   // Settings for table files of one table, as the store itself writes them.
   rocksdb::Options TableFileOptions(Table which) const;
 
+  // What has stopped it; OK if nothing has.
+  absl::Status failure() const;
+  // Waits for writes under way and leaves the directory, with what they have made visible, to
+  // another RocksDB; reads go on.
+  //
+  // Errors: failure(), if it is not one that passes.
+  absl::Status Retire();
+
   base::FileSystem& fs;
   const std::string dir;
-  std::unique_ptr<base::FileLock> lock;  // released last
-  WalTracker wals;
+  std::shared_ptr<base::FileLock> lock;  // released last
+  RocksDisk disk;
+  std::shared_ptr<RocksErrors> errors;
   std::shared_ptr<rocksdb::FileSystem> rocks_fs;
   std::unique_ptr<rocksdb::Env> env;
   std::shared_ptr<rocksdb::Cache> cache;
@@ -59,7 +82,12 @@ struct RocksDb {
   rocksdb::ColumnFamilyHandle* unused = nullptr;  // the column family every RocksDB has
   uint64_t write_buffer_bytes_max = 0;
   std::atomic<uint64_t> next_bulk{1};
-  base::Mutex flush_mu;  // held by the one writer that flushes for all
+
+ private:
+  absl::Status FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(flush_mu_);
+
+  std::shared_mutex writing_mu_;  // held exclusively to retire
+  base::Mutex flush_mu_;          // held by the one that flushes
 };
 
 // Where bulk writers keep table files until they are taken over.

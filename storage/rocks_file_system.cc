@@ -1,7 +1,6 @@
 #include "storage/rocks_file_system.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <optional>
 #include <span>
@@ -10,13 +9,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/io_status.h"
 #include "rocksdb/slice.h"
 
-#include "base/mutex.h"
 #include "base/status_macros.h"
+#include "storage/rocks_disk.h"
+#include "storage/rocks_output.h"
 #include "storage/rocks_status.h"
 #include "storage/wal_tracker.h"
 
@@ -32,32 +32,6 @@ using rocksdb::Slice;
 std::span<std::byte> Writable(char* data, size_t bytes) {
   return std::as_writable_bytes(std::span(data, bytes));
 }
-
-bool HasName(std::string_view path, std::string_view beginning) {
-  return path.substr(path.rfind('/') + 1).starts_with(beginning);
-}
-
-// Keeps table files from being removed while it is not known which of them the manifest on the disk
-// names. When a manifest cannot be written, RocksDB removes the files it was about to name, though
-// the write may have reached the disk after all: the store could not be opened again.
-class ManifestGuard {
- public:
-  void Failed() { state_ = State::kUnknown; }
-  // By a new manifest, which has all that is in use.
-  void Replaced() {
-    State expected = State::kUnknown;
-    state_.compare_exchange_strong(expected, State::kReplaced);
-  }
-  void DirectorySynced() {
-    State expected = State::kReplaced;
-    state_.compare_exchange_strong(expected, State::kKnown);
-  }
-  bool known() const { return state_ == State::kKnown; }
-
- private:
-  enum class State : uint8_t { kKnown, kUnknown, kReplaced };
-  std::atomic<State> state_{State::kKnown};
-};
 
 class SequentialFile : public rocksdb::FSSequentialFile {
  public:
@@ -106,159 +80,26 @@ class RandomFile : public rocksdb::FSRandomAccessFile {
   const std::unique_ptr<base::RandomAccessFile> file_;
 };
 
-class OutputFile : public rocksdb::FSWritableFile {
- public:
-  // `manifest`: told of failures; null for other files.
-  OutputFile(std::unique_ptr<base::WritableFile> file, const FileOptions& options,
-             ManifestGuard* manifest)
-      : rocksdb::FSWritableFile(options), file_(std::move(file)), manifest_(manifest) {}
-
-  using rocksdb::FSWritableFile::Append;
-  IOStatus Append(const Slice& data, const IOOptions&, IODebugContext*) override {
-    return Told(file_->Append(std::as_bytes(std::span(data.data(), data.size()))));
-  }
-  IOStatus Flush(const IOOptions&, IODebugContext*) override { return Told(file_->Flush()); }
-  IOStatus Sync(const IOOptions&, IODebugContext*) override { return Told(file_->Sync()); }
-  IOStatus Truncate(uint64_t size, const IOOptions&, IODebugContext*) override {
-    // RocksDB also calls this to cut preallocated space off; there is none here.
-    return ToRocks(size == file_->size() ? absl::OkStatus() : file_->Truncate(size));
-  }
-  IOStatus Close(const IOOptions&, IODebugContext*) override { return ToRocks(file_->Close()); }
-  uint64_t GetFileSize(const IOOptions&, IODebugContext*) override { return file_->size(); }
-
- private:
-  IOStatus Told(const absl::Status& status) {
-    if (!status.ok() && manifest_ != nullptr) {
-      manifest_->Failed();
-    }
-    return ToRocks(status);
-  }
-
-  const std::unique_ptr<base::WritableFile> file_;
-  ManifestGuard* const manifest_;
-};
-
-// A write-ahead log. RocksDB appends from one thread and syncs from another.
-//
-// A failed write is undone, durably, before anyone hears of it: otherwise half a record would sit
-// in the middle of the history once RocksDB has resumed on a new log. Nothing more can be appended
-// then, since RocksDB counts on the bytes that are gone; a log that cannot be mended cannot be
-// synced either, which keeps RocksDB from resuming.
-class WalFile : public rocksdb::FSWritableFile {
- public:
-  WalFile(base::FileSystem& fs, std::string path, uint64_t number,
-          std::unique_ptr<base::WritableFile> file, WalTracker& tracker)
-      : fs_(fs),
-        path_(std::move(path)),
-        number_(number),
-        tracker_(tracker),
-        file_(std::move(file)),
-        whole_bytes_(file_->size()) {
-    tracker_.Created(number_);
-  }
-
-  using rocksdb::FSWritableFile::Append;
-  IOStatus Append(const Slice& data, const IOOptions&, IODebugContext*) override {
-    const base::MutexLock lock(&mu_);
-    if (!write_error_.ok()) return ToRocks(write_error_);
-    const absl::Status status = file_->Append(std::as_bytes(std::span(data.data(), data.size())));
-    if (status.ok()) {
-      tracker_.Grew(number_, file_->size());
-    } else {
-      Undo(status);
-    }
-    return ToRocks(status);
-  }
-
-  // Called after every whole record.
-  IOStatus Flush(const IOOptions&, IODebugContext*) override {
-    const base::MutexLock lock(&mu_);
-    if (!write_error_.ok()) return ToRocks(write_error_);
-    const absl::Status status = file_->Flush();
-    if (status.ok()) {
-      whole_bytes_ = file_->size();
-    } else {
-      Undo(status);
-    }
-    return ToRocks(status);
-  }
-
-  IOStatus Sync(const IOOptions&, IODebugContext*) override {
-    const base::MutexLock lock(&mu_);
-    // A mended log has been synced; what a failed sync has lost, a second one does not bring back.
-    if (!write_error_.ok()) return ToRocks(sync_error_);
-    const absl::Status status = file_->Sync();
-    if (status.ok()) {
-      whole_bytes_ = file_->size();
-      tracker_.Synced(number_, whole_bytes_);
-    } else {
-      write_error_ = sync_error_ = status;
-    }
-    return ToRocks(status);
-  }
-
-  bool IsSyncThreadSafe() const override { return true; }
-
-  IOStatus Close(const IOOptions&, IODebugContext*) override {
-    const base::MutexLock lock(&mu_);
-    return ToRocks(file_->Close());
-  }
-
-  uint64_t GetFileSize(const IOOptions&, IODebugContext*) override {
-    const base::MutexLock lock(&mu_);
-    return file_->size();
-  }
-
- private:
-  // A new handle, because a file that has failed once stays failed.
-  absl::Status Mend() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    TESSERA_ASSIGN_OR_RETURN(file_, fs_.OpenForWrite(path_, base::WriteMode::kAppend));
-    TESSERA_RETURN_IF_ERROR(file_->Truncate(whole_bytes_));
-    return file_->Sync();
-  }
-
-  void Undo(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    write_error_ = why;
-    sync_error_ = Mend();
-    if (!sync_error_.ok()) return;
-    tracker_.Grew(number_, whole_bytes_);
-    tracker_.Synced(number_, whole_bytes_);
-  }
-
-  base::FileSystem& fs_;
-  const std::string path_;
-  const uint64_t number_;
-  WalTracker& tracker_;
-
-  base::Mutex mu_;
-  std::unique_ptr<base::WritableFile> file_ ABSL_GUARDED_BY(mu_);
-  uint64_t whole_bytes_ ABSL_GUARDED_BY(mu_);  // end of the last record that was handed over whole
-  absl::Status write_error_ ABSL_GUARDED_BY(mu_);
-  absl::Status sync_error_ ABSL_GUARDED_BY(mu_);
-};
-
 class Directory : public rocksdb::FSDirectory {
  public:
-  Directory(base::FileSystem& fs, std::string path, ManifestGuard& manifest)
-      : fs_(fs), path_(std::move(path)), manifest_(manifest) {}
+  Directory(RocksDisk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override {
-    const absl::Status status = fs_.SyncDirectory(path_);
-    if (status.ok()) {
-      manifest_.DirectorySynced();
-    }
-    return ToRocks(status);
+    return ToRocks(disk_.Change([&] {
+      const absl::Status status = disk_.fs().SyncDirectory(path_);
+      disk_.DirectorySynced(status.ok());
+      return status;
+    }));
   }
   IOStatus Close(const IOOptions&, IODebugContext*) override { return IOStatus::OK(); }
 
  private:
-  base::FileSystem& fs_;
+  RocksDisk& disk_;
   const std::string path_;
-  ManifestGuard& manifest_;
 };
 
 class RocksFileSystem : public rocksdb::FileSystem {
  public:
-  RocksFileSystem(base::FileSystem& fs, WalTracker& tracker) : fs_(fs), tracker_(tracker) {}
+  explicit RocksFileSystem(RocksDisk& disk) : disk_(disk), fs_(disk.fs()) {}
 
   const char* Name() const override { return "TesseraFileSystem"; }
 
@@ -297,7 +138,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
     const absl::StatusOr<bool> is_directory = fs_.IsDirectory(path);
     if (!is_directory.ok()) return ToRocks(is_directory.status());
     if (!*is_directory) return IOStatus::PathNotFound(path);
-    *result = std::make_unique<Directory>(fs_, path, manifest_);
+    *result = std::make_unique<Directory>(disk_, path);
     return IOStatus::OK();
   }
 
@@ -316,26 +157,26 @@ class RocksFileSystem : public rocksdb::FileSystem {
   }
 
   IOStatus DeleteFile(const std::string& path, const IOOptions&, IODebugContext*) override {
-    if (path.ends_with(".sst") && !manifest_.known()) {
+    if (path.ends_with(".sst") && !disk_.manifest_known()) {
       return IOStatus::IOError(path, "kept: the manifest may name it");  // the next open decides
     }
-    const absl::Status status = fs_.RemoveFile(path);
+    const absl::Status status = disk_.Change([&] { return fs_.RemoveFile(path); });
     if (const std::optional<uint64_t> wal = WalNumber(path); wal.has_value() && status.ok()) {
-      tracker_.Removed(*wal);
+      disk_.wals().Removed(*wal);
     }
     return ToRocks(status);
   }
 
   IOStatus CreateDir(const std::string& path, const IOOptions&, IODebugContext*) override {
-    return ToRocks(fs_.CreateDirectory(path));
+    return Change([&] { return fs_.CreateDirectory(path); });
   }
 
   IOStatus CreateDirIfMissing(const std::string& path, const IOOptions&, IODebugContext*) override {
-    return ToRocks(fs_.CreateDirectory(path));
+    return Change([&] { return fs_.CreateDirectory(path); });
   }
 
   IOStatus DeleteDir(const std::string& path, const IOOptions&, IODebugContext*) override {
-    return ToRocks(fs_.RemoveDirectory(path));
+    return Change([&] { return fs_.RemoveDirectory(path); });
   }
 
   IOStatus GetFileSize(const std::string& path, const IOOptions&, uint64_t* size,
@@ -350,16 +191,18 @@ class RocksFileSystem : public rocksdb::FileSystem {
 
   IOStatus RenameFile(const std::string& from, const std::string& to, const IOOptions&,
                       IODebugContext*) override {
-    const absl::Status status = fs_.Rename(from, to);
-    if (status.ok() && HasName(to, "CURRENT")) {
-      manifest_.Replaced();
-    }
-    return ToRocks(status);
+    return Change([&] {
+      TESSERA_RETURN_IF_ERROR(fs_.Rename(from, to));
+      if (std::string_view(to).ends_with("/CURRENT")) {
+        disk_.CurrentRenamed();
+      }
+      return absl::OkStatus();
+    });
   }
 
   IOStatus LinkFile(const std::string& from, const std::string& to, const IOOptions&,
                     IODebugContext*) override {
-    return ToRocks(fs_.Link(from, to));
+    return Change([&] { return fs_.Link(from, to); });
   }
 
   // The store holds the directory's lock already, since before RocksDB was given it.
@@ -402,28 +245,33 @@ class RocksFileSystem : public rocksdb::FileSystem {
     return IOStatus::OK();
   }
 
-  IOStatus OpenOutput(const std::string& path, const FileOptions& options, base::WriteMode mode,
-                      std::unique_ptr<rocksdb::FSWritableFile>* result) {
-    absl::StatusOr<std::unique_ptr<base::WritableFile>> file = fs_.OpenForWrite(path, mode);
-    if (!file.ok()) return ToRocks(file.status());
-    if (const std::optional<uint64_t> wal = WalNumber(path); wal.has_value()) {
-      *result = std::make_unique<WalFile>(fs_, path, *wal, *std::move(file), tracker_);
-    } else {
-      *result = std::make_unique<OutputFile>(*std::move(file), options,
-                                             HasName(path, "MANIFEST-") ? &manifest_ : nullptr);
-    }
-    return IOStatus::OK();
+  IOStatus Change(absl::FunctionRef<absl::Status()> change) {
+    return ToRocks(disk_.Change(change));
   }
 
+  IOStatus OpenOutput(const std::string& path, const FileOptions& options, base::WriteMode mode,
+                      std::unique_ptr<rocksdb::FSWritableFile>* result) {
+    return Change([&] {
+      // Not the same file emptied: one that was fenced off may still have it open.
+      if (mode == base::WriteMode::kTruncate) {
+        const absl::Status removed = fs_.RemoveFile(path);
+        TESSERA_RETURN_IF_ERROR(absl::IsNotFound(removed) ? absl::OkStatus() : removed);
+      }
+      TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<base::WritableFile> file,
+                               fs_.OpenForWrite(path, mode));
+      *result = NewRocksOutput(disk_, path, std::move(file), options);
+      return absl::OkStatus();
+    });
+  }
+
+  RocksDisk& disk_;
   base::FileSystem& fs_;
-  WalTracker& tracker_;
-  ManifestGuard manifest_;
 };
 
 }  // namespace
 
-std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(base::FileSystem& fs, WalTracker& tracker) {
-  return std::make_shared<RocksFileSystem>(fs, tracker);
+std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(RocksDisk& disk) {
+  return std::make_shared<RocksFileSystem>(disk);
 }
 
 }  // namespace tessera::storage

@@ -6,17 +6,15 @@
 
 #include <memory>
 
-#include "base/file_system.h"
-
 namespace rocksdb {
 class FileSystem;
 }  // namespace rocksdb
 
 namespace tessera::storage {
 
-class WalTracker;
+class RocksDisk;
 
-// `fs` and `tracker` must outlive the result; `tracker` is told of every log file's fate.
-std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(base::FileSystem& fs, WalTracker& tracker);
+// `disk` must outlive the result.
+std::shared_ptr<rocksdb::FileSystem> NewRocksFileSystem(RocksDisk& disk);
 
 }  // namespace tessera::storage

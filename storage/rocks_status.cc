@@ -66,6 +66,8 @@ rocksdb::IOStatus ToRocks(const absl::Status& status) {
       return rocksdb::IOStatus::NoSpace(message);
     case absl::StatusCode::kDataLoss:
       return rocksdb::IOStatus::Corruption(message);
+    case absl::StatusCode::kAborted:
+      return rocksdb::IOStatus::Aborted(message);
     default:
       return rocksdb::IOStatus::IOError(message);
   }

@@ -154,7 +154,8 @@ RowSnapshot::~RowSnapshot() {
   db_->db->ReleaseSnapshot(static_cast<const rocksdb::Snapshot*>(handle_));
 }
 
-RowStore::RowStore(std::shared_ptr<RocksDb> db) : db_(std::move(db)) {}
+RowStore::RowStore(std::shared_ptr<RocksDb> db, const RowStoreOptions& options)
+    : options_(options), db_(std::move(db)) {}
 
 absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
                                                          const std::string& dir,
@@ -162,47 +163,87 @@ absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
   TESSERA_RETURN_IF_ERROR(Validate(options));
   auto db = std::make_shared<RocksDb>(fs, dir);
   TESSERA_RETURN_IF_ERROR(db->Open(options));
-  return std::unique_ptr<RowStore>(new RowStore(std::move(db)));
+  return std::unique_ptr<RowStore>(new RowStore(std::move(db), options));
 }
 
 RowStore::~RowStore() {
   // The second write is the watermark of the first, for the next open to find damage in it.
-  if (SyncLog().ok()) static_cast<void>(Write(WriteSet(), Durability::kBuffered));
+  if (db()->failure().ok() && SyncLog().ok()) {
+    static_cast<void>(Write(WriteSet(), Durability::kBuffered));
+  }
+}
+
+std::shared_ptr<RocksDb> RowStore::db() const {
+  const base::MutexLock lock(&mu_);
+  return db_;
+}
+
+absl::StatusOr<std::shared_ptr<RocksDb>> RowStore::WritableDb() {
+  std::shared_ptr<RocksDb> last = db();
+  if (last->failure().ok()) {
+    return last;
+  }
+  TESSERA_RETURN_IF_ERROR(Recover(last));
+  return db();
+}
+
+absl::Status RowStore::Recover(const std::shared_ptr<RocksDb>& failed) {
+  const base::MutexLock recovering(&recover_mu_);
+  if (db() != failed) {
+    return absl::OkStatus();  // somebody else was first
+  }
+  // Opening needs some space itself, and is not to be tried for every write to a full disk.
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t free_bytes, failed->fs.FreeBytes(failed->dir));
+  if (free_bytes < options_.write_buffer_bytes) {
+    return failed->failure();
+  }
+  TESSERA_RETURN_IF_ERROR(failed->Retire());
+  auto next = std::make_shared<RocksDb>(failed->fs, failed->dir);
+  TESSERA_RETURN_IF_ERROR(next->Open(options_, failed.get()));
+  const base::MutexLock lock(&mu_);
+  db_ = std::move(next);
+  return absl::OkStatus();
 }
 
 absl::Status RowStore::Write(const WriteSet& changes, Durability durability) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<RocksDb> db, WritableDb());
   rocksdb::WriteBatch batch(changes.bytes() + 64);
   TESSERA_RETURN_IF_ERROR(
-      FromRocks(batch.PutLogData(EncodeWatermark(db_->wals.durable())), "marking a write"));
-  TESSERA_RETURN_IF_ERROR(FillBatch(*db_, changes.operations_, &batch));
-  TESSERA_RETURN_IF_ERROR(db_->ReserveWriteBuffer());
+      FromRocks(batch.PutLogData(EncodeWatermark(db->disk.wals().durable())), "marking a write"));
+  TESSERA_RETURN_IF_ERROR(FillBatch(*db, changes.operations_, &batch));
+  TESSERA_RETURN_IF_ERROR(db->ReserveWriteBuffer());
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kSynced;
-  rocksdb::Status status = db_->db->Write(options, &batch);
-  return FromRocks(status, "writing rows");
+  return db->Write("writing rows", [&] { return db->db->Write(options, &batch); });
 }
 
 absl::StatusOr<std::optional<std::string>> RowStore::Get(Table table, std::string_view key,
                                                          const RowSnapshot* snapshot) const {
+  const std::shared_ptr<RocksDb> db = snapshot == nullptr ? this->db() : snapshot->db_;
   std::string value;
   const rocksdb::Status status =
-      db_->db->Get(ReadOptionsAt(snapshot == nullptr ? nullptr : snapshot->handle_),
-                   db_->table(table), ToSlice(key), &value);
-  if (status.IsNotFound()) return std::nullopt;
+      db->db->Get(ReadOptionsAt(snapshot == nullptr ? nullptr : snapshot->handle_),
+                  db->table(table), ToSlice(key), &value);
+  if (status.IsNotFound()) {
+    return std::nullopt;
+  }
   TESSERA_RETURN_IF_ERROR(FromRocks(status, "reading a row"));
   return value;
 }
 
 absl::StatusOr<std::vector<std::optional<std::string>>> RowStore::MultiGet(
     Table table, std::span<const std::string> keys, const RowSnapshot* snapshot) const {
+  const std::shared_ptr<RocksDb> db = snapshot == nullptr ? this->db() : snapshot->db_;
   const std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
   std::vector<rocksdb::PinnableSlice> values(keys.size());
   std::vector<rocksdb::Status> statuses(keys.size());
-  db_->db->MultiGet(ReadOptionsAt(snapshot == nullptr ? nullptr : snapshot->handle_),
-                    db_->table(table), keys.size(), slices.data(), values.data(), statuses.data());
+  db->db->MultiGet(ReadOptionsAt(snapshot == nullptr ? nullptr : snapshot->handle_),
+                   db->table(table), keys.size(), slices.data(), values.data(), statuses.data());
   std::vector<std::optional<std::string>> result(keys.size());
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (statuses[i].IsNotFound()) continue;
+    if (statuses[i].IsNotFound()) {
+      continue;
+    }
     TESSERA_RETURN_IF_ERROR(FromRocks(statuses[i], "reading rows"));
     result[i] = values[i].ToString();
     values[i].Reset();
@@ -212,37 +253,41 @@ absl::StatusOr<std::vector<std::optional<std::string>>> RowStore::MultiGet(
 
 std::unique_ptr<RowIterator> RowStore::NewIterator(Table table, std::string_view prefix,
                                                    const RowSnapshot* snapshot) const {
-  return std::make_unique<PrefixIterator>(db_, table, prefix,
+  return std::make_unique<PrefixIterator>(snapshot == nullptr ? db() : snapshot->db_, table, prefix,
                                           snapshot == nullptr ? nullptr : snapshot->handle_);
 }
 
 std::shared_ptr<const RowSnapshot> RowStore::Snapshot() const {
-  return std::make_shared<RowSnapshot>(db_, db_->db->GetSnapshot());
+  const std::shared_ptr<RocksDb> db = this->db();
+  return std::make_shared<RowSnapshot>(db, db->db->GetSnapshot());
 }
 
 absl::StatusOr<std::unique_ptr<BulkWriter>> RowStore::NewBulkWriter() {
-  return BulkWriter::Create(db_);
+  TESSERA_ASSIGN_OR_RETURN(std::shared_ptr<RocksDb> db, WritableDb());
+  return BulkWriter::Create(std::move(db));
 }
 
 absl::Status RowStore::SyncLog() {
-  return Write(WriteSet(), Durability::kSynced);
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<RocksDb> db, WritableDb());
+  return db->SyncLog();
 }
 
 absl::Status RowStore::Flush() {
-  return db_->Flush();
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<RocksDb> db, WritableDb());
+  return db->Flush();
 }
 
 uint64_t RowStore::memory_bytes() const {
+  const std::shared_ptr<RocksDb> db = this->db();
   // The cache's usage has the write buffers in it, as far as they fit; the rest is read off.
   uint64_t table_readers = 0;
-  for (rocksdb::ColumnFamilyHandle* family : db_->tables) {
+  for (rocksdb::ColumnFamilyHandle* family : db->tables) {
     uint64_t bytes = 0;
-    if (db_->db->GetIntProperty(family, rocksdb::DB::Properties::kEstimateTableReadersMem,
-                                &bytes)) {
+    if (db->db->GetIntProperty(family, rocksdb::DB::Properties::kEstimateTableReadersMem, &bytes)) {
       table_readers += bytes;
     }
   }
-  return db_->cache->GetUsage() + table_readers;
+  return db->cache->GetUsage() + table_readers;
 }
 
 }  // namespace tessera::storage

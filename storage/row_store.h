@@ -17,10 +17,12 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "base/file_system.h"
+#include "base/mutex.h"
 
 namespace tessera::storage {
 
@@ -77,7 +79,8 @@ struct RowStoreOptions {
   uint64_t write_buffer_bytes = uint64_t{16} << 20;
 };
 
-// What reads see while it lives, whatever is written since. Keeps the store's files alive.
+// What reads see while it lives, whatever is written since. Keeps the store's files alive, and, if
+// the store has had to recover from an error since, the write buffers and block cache of that time.
 class RowSnapshot {
  public:
   RowSnapshot(std::shared_ptr<RocksDb> db, const void* handle);
@@ -127,9 +130,10 @@ class RowStore {
   //
   // Errors: kInvalidArgument for a key longer than kKeyBytesMax; kResourceExhausted for no space;
   //         kInternal or kDataLoss for other I/O errors. After an error of the file system nothing
-  //         is visible now, but the changes may be found, whole, when the store is opened again.
-  //         Later writes fail as well until the cause is gone; the store tries by itself, but some
-  //         failures need it to be opened again. Reads go on.
+  //         is visible, but the changes may be found, whole, when the store is opened again. Later
+  //         writes fail as well; once there is space again, the next one puts things right
+  //         (at the cost of an Open). After other errors than no space the store has to be opened
+  //         again. Reads go on.
   absl::Status Write(const WriteSet& changes, Durability durability);
 
   // `snapshot` null: the latest. nullopt when there is no such key.
@@ -155,9 +159,18 @@ class RowStore {
   uint64_t memory_bytes() const;
 
  private:
-  explicit RowStore(std::shared_ptr<RocksDb> db);
+  RowStore(std::shared_ptr<RocksDb> db, const RowStoreOptions& options);
 
-  const std::shared_ptr<RocksDb> db_;
+  std::shared_ptr<RocksDb> db() const;
+  // The one to write to: another one if the last has failed.
+  absl::StatusOr<std::shared_ptr<RocksDb>> WritableDb();
+  absl::Status Recover(const std::shared_ptr<RocksDb>& failed);
+
+  const RowStoreOptions options_;
+  base::Mutex recover_mu_;
+  mutable base::Mutex mu_;
+  // Those that were replaced live on in snapshots, iterators and bulk writers.
+  std::shared_ptr<RocksDb> db_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tessera::storage

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -60,7 +61,8 @@ bool AllZero(std::span<const std::byte> bytes) {
 // find watermarks.
 class LogScan {
  public:
-  explicit LogScan(uint64_t number) : number_(number) {}
+  LogScan(uint64_t number, uint64_t last_sequence)
+      : number_(number), last_sequence_(last_sequence) {}
 
   // The next block of the file; all but the last are full.
   void AddBlock(std::span<const std::byte> block) {
@@ -92,6 +94,8 @@ class LogScan {
   WalPosition whole() const { return {number_, whole_bytes_}; }
   // The highest watermark in any record.
   WalPosition durable() const { return durable_; }
+  // Where the first record behind the last sequence begins.
+  std::optional<uint64_t> behind_last() const { return behind_last_; }
 
  private:
   void Damage() {
@@ -105,6 +109,7 @@ class LogScan {
     if (begins == in_record_) Damage();  // a record without its end, or an end without its record
     if (begins) {
       record_start_.clear();
+      record_begin_ = end - fragment.data.size() - kHeaderBytes;
       in_record_ = true;
     }
     if (!in_record_) return;
@@ -115,34 +120,44 @@ class LogScan {
     if (fragment.type == FragmentType::kFirst || fragment.type == FragmentType::kMiddle) return;
     in_record_ = false;
     if (!damaged_) whole_bytes_ = end;
-    TakeWatermark();
+    TakeRecordStart();
   }
 
-  void TakeWatermark() {
+  void TakeRecordStart() {
     if (record_start_.size() < kBatchHeaderBytes) return;
-    base::Decoder decoder(std::string_view(record_start_).substr(kBatchHeaderBytes));
+    base::Decoder decoder(record_start_);
+    uint64_t sequence = 0;
+    uint32_t count = 0;
+    if (decoder.U64(&sequence).ok() && sequence > last_sequence_ && !behind_last_.has_value()) {
+      behind_last_ = record_begin_;
+    }
     uint8_t tag = 0;
     std::string_view log_data;
     WalPosition found;
-    if (decoder.U8(&tag).ok() && tag == kLogDataTag && decoder.Bytes(&log_data).ok() &&
-        DecodeWatermark(log_data, &found) && found.log <= number_) {
+    if (decoder.U32(&count).ok() && decoder.U8(&tag).ok() && tag == kLogDataTag &&
+        decoder.Bytes(&log_data).ok() && DecodeWatermark(log_data, &found) &&
+        found.log <= number_) {
       durable_ = std::max(durable_, found);
     }
   }
 
   uint64_t number_;
+  uint64_t last_sequence_;
   uint64_t bytes_ = 0;
   uint64_t whole_bytes_ = 0;
   bool damaged_ = false;
   bool in_record_ = false;
+  uint64_t record_begin_ = 0;
   std::string record_start_;
   WalPosition durable_;
+  std::optional<uint64_t> behind_last_;
 };
 
-absl::StatusOr<LogScan> ScanLog(base::FileSystem& fs, const std::string& path, uint64_t number) {
+absl::StatusOr<LogScan> ScanLog(base::FileSystem& fs, const std::string& path, uint64_t number,
+                                uint64_t last_sequence = std::numeric_limits<uint64_t>::max()) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<base::RandomAccessFile> file,
                            fs.OpenForRead(path, {}));
-  LogScan scan(number);
+  LogScan scan(number, last_sequence);
   std::vector<std::byte> block(kBlockBytes);
   for (;;) {
     TESSERA_ASSIGN_OR_RETURN(const size_t got, file->Read(scan.bytes(), block));
@@ -153,12 +168,28 @@ absl::StatusOr<LogScan> ScanLog(base::FileSystem& fs, const std::string& path, u
   return scan;
 }
 
-absl::Status CutAndSync(base::FileSystem& fs, const std::string& path, const LogScan& scan) {
+// Cuts the file to `bytes`, if there are any to cut to, and makes it durable.
+absl::Status CutAndSync(base::FileSystem& fs, const std::string& path,
+                        std::optional<uint64_t> bytes) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<base::WritableFile> file,
                            fs.OpenForWrite(path, base::WriteMode::kAppend));
-  if (scan.damaged()) TESSERA_RETURN_IF_ERROR(file->Truncate(scan.whole().bytes));
+  if (bytes.has_value()) TESSERA_RETURN_IF_ERROR(file->Truncate(*bytes));
   TESSERA_RETURN_IF_ERROR(file->Sync());
   return file->Close();
+}
+
+// The logs by number.
+absl::StatusOr<std::vector<std::pair<uint64_t, std::string>>> ListLogs(base::FileSystem& fs,
+                                                                       const std::string& dir) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));
+  std::vector<std::pair<uint64_t, std::string>> paths;
+  for (const std::string& name : names) {
+    if (const std::optional<uint64_t> number = WalNumber(name); number.has_value()) {
+      paths.emplace_back(*number, base::JoinPath(dir, name));
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 }  // namespace
@@ -178,16 +209,19 @@ bool DecodeWatermark(std::string_view bytes, WalPosition* durable) {
          decoder.Varint64(&durable->bytes).ok() && decoder.ExpectEnd().ok();
 }
 
-absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir) {
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));
-  std::vector<std::pair<uint64_t, std::string>> paths;
-  for (const std::string& name : names) {
-    if (const std::optional<uint64_t> number = WalNumber(name); number.has_value()) {
-      paths.emplace_back(*number, base::JoinPath(dir, name));
+absl::Status CutLogsBehind(base::FileSystem& fs, const std::string& dir, uint64_t last_sequence) {
+  TESSERA_ASSIGN_OR_RETURN(const auto paths, ListLogs(fs, dir));
+  for (const auto& [number, path] : paths) {
+    TESSERA_ASSIGN_OR_RETURN(const LogScan scan, ScanLog(fs, path, number, last_sequence));
+    if (scan.behind_last().has_value()) {
+      TESSERA_RETURN_IF_ERROR(CutAndSync(fs, path, scan.behind_last()));
     }
   }
-  std::sort(paths.begin(), paths.end());
+  return absl::OkStatus();
+}
 
+absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir) {
+  TESSERA_ASSIGN_OR_RETURN(const auto paths, ListLogs(fs, dir));
   std::vector<LogScan> scans;
   WalPosition durable;
   for (const auto& [number, path] : paths) {
@@ -217,7 +251,9 @@ absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir) {
   // Synced as well where nothing is wrong: a log that RocksDB has replayed may outlive a power cut
   // for a while, and must not turn into a torn one behind which acknowledged writes follow.
   for (size_t i = 0; i < kept; ++i) {
-    TESSERA_RETURN_IF_ERROR(CutAndSync(fs, paths[i].second, scans[i]));
+    TESSERA_RETURN_IF_ERROR(
+        CutAndSync(fs, paths[i].second,
+                   scans[i].damaged() ? std::optional(scans[i].whole().bytes) : std::nullopt));
   }
   return absl::OkStatus();
 }

@@ -40,4 +40,12 @@ bool DecodeWatermark(std::string_view bytes, WalPosition* durable);
 // Cost:   reads every log once; one fdatasync per log.
 absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir);
 
+// Drops what a store that has failed wrote to its logs behind the last write it published: nobody
+// was told that it succeeded.
+//
+// Pre:    nobody writes to the directory.
+// Errors: what the file system answers.
+// Cost:   reads every log once.
+absl::Status CutLogsBehind(base::FileSystem& fs, const std::string& dir, uint64_t last_sequence);
+
 }  // namespace tessera::storage

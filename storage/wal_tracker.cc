@@ -42,6 +42,16 @@ void WalTracker::Removed(uint64_t log) {
   Update();
 }
 
+void WalTracker::Lost() {
+  const base::MutexLock lock(&mu_);
+  lost_ = true;
+}
+
+bool WalTracker::lost() const {
+  const base::MutexLock lock(&mu_);
+  return lost_;
+}
+
 WalPosition WalTracker::durable() const {
   const base::MutexLock lock(&mu_);
   return durable_;

@@ -38,7 +38,11 @@ class WalTracker {
   void Synced(uint64_t log, uint64_t bytes);
   void Removed(uint64_t log);
 
+  // A log could not be synced or mended: what was written to it may be gone.
+  void Lost();
+
   WalPosition durable() const;
+  bool lost() const;
 
  private:
   struct Extent {
@@ -51,6 +55,7 @@ class WalTracker {
   mutable base::Mutex mu_;
   std::map<uint64_t, Extent> logs_ ABSL_GUARDED_BY(mu_);
   WalPosition durable_ ABSL_GUARDED_BY(mu_);
+  bool lost_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace tessera::storage

@@ -1,5 +1,6 @@
 #include "storage/wal_check.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <random>
@@ -206,6 +207,19 @@ TEST(WalCheck, HoleInBufferedRowsLeavesAPrefix) {
     ASSERT_GE(keys.size(), 9U);
     ASSERT_LE(keys.size(), 11U);
     EXPECT_EQ(keys.back(), absl::StrFormat("k%03d", keys.size() - 1));
+  }
+}
+
+TEST(WalCheck, RecordsBehindASequenceAreCut) {
+  // Every row takes one sequence number. Rows of several blocks, too.
+  for (const size_t value_bytes : {size_t{20}, size_t{15'000}}) {
+    for (const uint64_t last : {0U, 1U, 7U, 19U, 20U, 1000U}) {
+      CrashedStore crashed(10, 10, value_bytes);
+      ASSERT_OK(CutLogsBehind(crashed.fs, kDir, last));
+      const std::unique_ptr<RowStore> store = MustOpen(crashed.fs);
+      ASSERT_NE(store, nullptr);
+      EXPECT_THAT(Keys(*store, Table::kPoints), SizeIs(std::min<uint64_t>(last, 20)));
+    }
   }
 }
 
