@@ -14,7 +14,7 @@ namespace tessera::index {
 // (0: one per core), and returns when all are done. `worker` is below
 // EffectiveThreads(thread_count) and no two calls run at the same time with the same worker: it
 // selects per-thread scratch. Which worker gets which index is not defined, so results must not
-// depend on it. `body` must not throw.
+// depend on it. `body` must not throw. Libraries that a body calls run on its thread alone.
 void ParallelFor(size_t count, uint32_t thread_count,
                  const std::function<void(size_t index, uint32_t worker)>& body);
 
