@@ -4,6 +4,7 @@
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/status_macros.h"
+#include "index/pq_codec.h"
 #include "index/rabitq_codec.h"
 
 namespace tessera::index {
@@ -40,6 +41,7 @@ absl::StatusOr<std::unique_ptr<Codec>> DeserializeCodec(std::string_view bytes) 
     return absl::DataLossError(absl::StrCat("codec has checksum ", actual, ", stored is ", crc));
   }
   if (kind == static_cast<uint8_t>(CodecKind::kRaBitQ)) return RaBitQCodec::Deserialize(payload);
+  if (kind == static_cast<uint8_t>(CodecKind::kPq)) return PqCodec::Deserialize(payload);
   return absl::UnimplementedError(absl::StrCat("codec of unknown kind ", kind));
 }
 
