@@ -97,6 +97,7 @@ class Service {
 
  private:
   absl::StatusOr<Json> Build() {
+    malloc_trim(0);  // what the parent freed is not a start to be measured from
     before_bytes_ = ProcessMemory("RssAnon", 0);
     sampler_ = std::make_unique<MemorySampler>(
         [engine = engine_.get()] { return ProcessMemory("RssAnon", engine->process_id()); });

@@ -52,7 +52,8 @@ TEST_P(TesseraEngineTest, LoadsAnswersAndReopens) {
   options.pass_seconds = 0;
   options.cold = true;
   options.engines = {GetParam().engine};
-  options.points[GetParam().engine] = {{}, {{"nprobe", 1}}, {{"exact", 1}}};
+  options.points[GetParam().engine] = {
+      {}, {{"nprobe", 1000}, {"oversampling", 50}}, {{"exact", 1}}};
 
   std::vector<Result> results;
   ASSERT_OK(RunAnn(
@@ -74,7 +75,7 @@ TEST_P(TesseraEngineTest, LoadsAnswersAndReopens) {
     EXPECT_THAT(result.description, HasSubstr("256"));
   }
   EXPECT_GE(results[0].recall, 0.9) << "the defaults";
-  EXPECT_LT(results[2].recall, results[0].recall) << "one list";
+  EXPECT_GE(results[2].recall, 0.995) << "every list, and nearly every row compared";
   EXPECT_EQ(results[4].recall, 1) << "exact";
 }
 
