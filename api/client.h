@@ -50,7 +50,15 @@ class Client {
                                                       const base::PointId& id,
                                                       const db::SearchParams& params) = 0;
 
-  // See IngestPoints. Batches of `source` are at most a few MiB.
+  // Many queries with the same parameters; results in their order. Over gRPC one call, which costs
+  // far less than one for each query and uses the server's search threads; here one after the
+  // other.
+  //
+  // Shapes: queries [count x dim], 1 .. 10,000 queries.
+  virtual absl::StatusOr<std::vector<db::SearchResult>> SearchBatch(
+      const std::string& name, std::span<const float> queries, const db::SearchParams& params) = 0;
+
+  // See IngestPoints. A remote client sends batches of `source` in messages of about 2 MiB.
   virtual absl::StatusOr<IngestSummary> Ingest(const std::string& name,
                                                const db::PointSource& source,
                                                const IngestOptions& options) = 0;

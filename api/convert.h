@@ -58,9 +58,14 @@ v1::Ack ToProto(db::Ack ack);
 absl::StatusOr<std::vector<db::Point>> PointsFromProto(
     const base::CollectionSchema& schema,
     const google::protobuf::RepeatedPtrField<v1::Point>& points, const v1::PointBatch& batch);
-// Pre: every point has a vector of every field of the schema.
-void ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> points,
-             v1::PointBatch* out);
+// What the points of a request take in memory, message and engine's form together; an estimate.
+uint64_t PointsMemoryBytes(const google::protobuf::RepeatedPtrField<v1::Point>& points,
+                           const v1::PointBatch& batch);
+// Takes points from the front, at least one, while their vectors and payloads stay within
+// `bytes_max`; returns how many.
+// Pre: there is a point; each has a vector of every field of the schema; `out` is empty.
+size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> points,
+               size_t bytes_max, v1::PointBatch* out);
 
 // --- Reads ---
 void ToProto(const base::CollectionSchema& schema, db::StoredPoint&& point,
@@ -71,6 +76,10 @@ absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point);
 // One query as floats. Errors: kInvalidArgument (both forms, wrong size).
 absl::StatusOr<std::vector<float>> QueryFromProto(const base::VectorFieldSchema& field,
                                                   const v1::Vector& vector);
+inline constexpr size_t kBatchQueriesMax = 10'000;
+// Whether `bytes` of elements of `type` are 1 .. kBatchQueriesMax queries of the field's dimension.
+// Errors: kInvalidArgument.
+absl::Status CheckBatch(const base::VectorFieldSchema& field, size_t bytes, base::ElementType type);
 // Limit, parameters and projection; ranges are the engine's to check.
 template <typename Request>
 db::SearchParams ParamsFromProto(const Request& request, std::string_view field) {

@@ -46,10 +46,17 @@ absl::StatusOr<db::Point> PointFromProto(const base::CollectionSchema& schema,
                                          const v1::Point& point) {
   db::Point out;
   TESSERA_ASSIGN_OR_RETURN(out.id, FromProto(point.id()));
+  if (point.has_vector()) TESSERA_RETURN_IF_ERROR(FindField(schema, "").status());
+  for (const auto& [name, vector] : point.vectors()) {
+    TESSERA_RETURN_IF_ERROR(FindField(schema, name).status());
+    if (name.empty() && point.has_vector()) {
+      return absl::InvalidArgumentError("point has two vectors for the default field");
+    }
+  }
   for (const base::VectorFieldSchema& field : schema.vectors) {
     const v1::Vector* vector = nullptr;
-    if (field.name.empty()) {
-      if (point.has_vector()) vector = &point.vector();
+    if (field.name.empty() && point.has_vector()) {
+      vector = &point.vector();
     } else if (const auto named = point.vectors().find(field.name);
                named != point.vectors().end()) {
       vector = &named->second;
@@ -205,6 +212,7 @@ v1::Ack ToProto(db::Ack ack) {
 absl::StatusOr<std::vector<db::Point>> PointsFromProto(const base::CollectionSchema& schema,
                                                        const RepeatedPtrField<v1::Point>& points,
                                                        const v1::PointBatch& batch) {
+  if (points.empty() && batch.ByteSizeLong() == 0) return std::vector<db::Point>();
   if (points.empty()) return PointsFromBatch(schema, batch);
   if (batch.ByteSizeLong() > 0) return InvalidField("points", "given together with a batch");
   if (static_cast<size_t>(points.size()) > db::kBatchPointsMax) {
@@ -223,33 +231,50 @@ absl::StatusOr<std::vector<db::Point>> PointsFromProto(const base::CollectionSch
   return out;
 }
 
-void ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> points,
-             v1::PointBatch* out) {
+uint64_t PointsMemoryBytes(const RepeatedPtrField<v1::Point>& points, const v1::PointBatch& batch) {
+  constexpr uint64_t kPointBytes = 256;  // a db::Point without its vectors' bytes
+  uint64_t count = static_cast<uint64_t>(points.size()) +
+                   static_cast<uint64_t>(batch.ids().num_size() + batch.ids().any_size()) +
+                   batch.ids().uuids().size() / sizeof(base::Uuid::bytes);
+  uint64_t wire_bytes = batch.ByteSizeLong();
+  for (const v1::Point& point : points) wire_bytes += point.ByteSizeLong();
+  return 2 * wire_bytes + kPointBytes * count;
+}
+
+size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> points,
+               size_t bytes_max, v1::PointBatch* out) {
   const bool numbers = std::all_of(points.begin(), points.end(),
                                    [](const auto& point) { return point.id.number() != nullptr; });
   const bool payloads = std::any_of(points.begin(), points.end(),
                                     [](const auto& point) { return !point.payload.is_null(); });
-  v1::IdColumn* ids = out->mutable_ids();
-  for (const db::Point& point : points) {
-    if (numbers) {
-      ids->add_num(*point.id.number());
-    } else {
-      ToProto(point.id, ids->add_any());
-    }
-    if (payloads) out->add_payloads(ToPayloadText(point.payload));
-  }
+  size_t row_bytes = 0;
+  std::vector<std::string*> columns;
   for (const base::VectorFieldSchema& field : schema.vectors) {
     v1::VectorColumn* column = out->add_vectors();
     column->set_field(field.name);
     column->set_type(ToProto(field.type));
-    std::string* data = column->mutable_data();
-    data->reserve(points.size() * field.dim * base::ElementBytes(field.type));
-    for (const db::Point& point : points) {
-      for (const db::FieldVector& vector : point.vectors) {
-        if (vector.field == field.name) *data += vector.bytes;
+    columns.push_back(column->mutable_data());
+    row_bytes += field.dim * base::ElementBytes(field.type);
+  }
+  size_t bytes = 0;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const db::Point& point = points[i];
+    std::string payload = payloads ? ToPayloadText(point.payload) : std::string();
+    bytes += row_bytes + payload.size();
+    if (i > 0 && bytes > bytes_max) return i;
+    if (payloads) out->add_payloads(std::move(payload));
+    if (numbers) {
+      out->mutable_ids()->add_num(*point.id.number());
+    } else {
+      ToProto(point.id, out->mutable_ids()->add_any());
+    }
+    for (const db::FieldVector& vector : point.vectors) {
+      for (size_t field = 0; field < columns.size(); ++field) {
+        if (schema.vectors[field].name == vector.field) *columns[field] += vector.bytes;
       }
     }
   }
+  return points.size();
 }
 
 void ToProto(const base::CollectionSchema& schema, db::StoredPoint&& point,
@@ -290,6 +315,22 @@ absl::StatusOr<std::vector<float>> QueryFromProto(const base::VectorFieldSchema&
                                                field.name, "\" has ", field.dim));
   }
   return query;
+}
+
+absl::Status CheckBatch(const base::VectorFieldSchema& field, size_t bytes,
+                        base::ElementType type) {
+  const size_t row_bytes = field.dim * base::ElementBytes(type);
+  const size_t count = bytes / row_bytes;
+  if (count == 0 || count * row_bytes != bytes) {
+    return InvalidField(
+        "queries.data",
+        absl::StrCat("has ", bytes, " bytes, must be a multiple of ", row_bytes, " (dimension ",
+                     field.dim, " of ", base::Sv(base::ToString(type)), ") and not 0"));
+  }
+  if (count > kBatchQueriesMax) {
+    return InvalidField("queries", absl::StrCat("are ", count, ", at most ", kBatchQueriesMax));
+  }
+  return absl::OkStatus();
 }
 
 void ToProto(const base::CollectionSchema& schema, db::SearchResult&& result,

@@ -84,17 +84,49 @@ absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
   }
 }
 
+absl::StatusOr<IngestSummary> AutoIngest(db::Collection& collection, const db::PointSource& source,
+                                         const IngestOptions& options) {
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t stored, collection.Count());
+  if (stored > 0) return UpsertIngest(collection, source, options);
+  std::vector<db::Point> held;
+  std::vector<db::Point> batch;
+  uint64_t held_bytes = 0;
+  bool ended = false;
+  while (!ended && held.size() < kBulkPointsMin && held_bytes < kBulkBytesMin) {
+    batch.clear();
+    TESSERA_RETURN_IF_ERROR(source(&batch));
+    ended = batch.empty();
+    for (db::Point& point : batch) {
+      for (const db::FieldVector& vector : point.vectors) held_bytes += vector.bytes.size();
+      held.push_back(std::move(point));
+    }
+  }
+  // The held points first, then the rest of the source; it is not asked again after its end.
+  const db::PointSource all = [&](std::vector<db::Point>* out) -> absl::Status {
+    if (!held.empty()) {
+      *out = std::exchange(held, {});
+      return absl::OkStatus();
+    }
+    out->clear();
+    return ended ? absl::OkStatus() : source(out);
+  };
+  return ended ? UpsertIngest(collection, all, options) : BulkIngest(collection, all, options);
+}
+
 }  // namespace
 
 absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
                                            const db::PointSource& source,
                                            const IngestOptions& options) {
-  bool bulk = options.mode == IngestMode::kBulk;
-  if (options.mode == IngestMode::kAuto) {
-    TESSERA_ASSIGN_OR_RETURN(const uint64_t points, collection.Count());
-    bulk = points == 0;
+  switch (options.mode) {
+    case IngestMode::kBulk:
+      return BulkIngest(collection, source, options);
+    case IngestMode::kUpsert:
+      return UpsertIngest(collection, source, options);
+    case IngestMode::kAuto:
+      break;
   }
-  return bulk ? BulkIngest(collection, source, options) : UpsertIngest(collection, source, options);
+  return AutoIngest(collection, source, options);
 }
 
 }  // namespace tessera::api

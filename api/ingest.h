@@ -1,4 +1,10 @@
 // Loading many points into a collection: by bulk load or by upserts, with progress.
+//
+// The rule of kAuto: points into an empty collection are held back until there are kBulkPointsMin
+// or kBulkBytesMin of them; then they and all that follow are one bulk load. A source that ends
+// before that is one upsert: a bulk load's fixed cost would not pay. Either way all of the source
+// becomes visible at once or, after an error, nothing. A collection that holds points gets one
+// upsert for each batch of the source.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +17,11 @@
 
 namespace tessera::api {
 
+inline constexpr uint64_t kBulkPointsMin = 2'000;
+inline constexpr uint64_t kBulkBytesMin = uint64_t{4} << 20;  // of vectors
+
 enum class IngestMode {
-  kAuto,    // bulk into an empty collection, else upserts
+  kAuto,    // bulk when much is loaded into an empty collection, else upserts
   kBulk,    // all visible at the end, or nothing
   kUpsert,  // batch by batch; what was stored before an error stays
 };

@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "api/client.h"
+#include "api/convert.h"
 #include "api/process_memory.h"
 #include "api/search_near.h"
 #include "base/status_macros.h"
@@ -59,6 +60,21 @@ class LocalClient : public Client {
                                               const db::SearchParams& params) override {
     TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
     return SearchNearPoint(*collection, id, params);
+  }
+
+  absl::StatusOr<std::vector<db::SearchResult>> SearchBatch(
+      const std::string& name, std::span<const float> queries,
+      const db::SearchParams& params) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    TESSERA_ASSIGN_OR_RETURN(const base::VectorFieldSchema* field,
+                             FindField(collection->schema(), params.field));
+    TESSERA_RETURN_IF_ERROR(CheckBatch(*field, queries.size_bytes(), base::ElementType::kF32));
+    std::vector<db::SearchResult> results;
+    for (size_t at = 0; at < queries.size(); at += field->dim) {
+      TESSERA_ASSIGN_OR_RETURN(results.emplace_back(),
+                               collection->Search(queries.subspan(at, field->dim), params));
+    }
+    return results;
   }
 
   absl::StatusOr<IngestSummary> Ingest(const std::string& name, const db::PointSource& source,

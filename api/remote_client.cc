@@ -30,6 +30,9 @@ v1::IngestMode ToProto(IngestMode mode) {
   return v1::INGEST_MODE_AUTO;
 }
 
+// Of one message of an ingest: every server takes 4 MiB, and one point has 2 MiB at most.
+constexpr size_t kBatchBytes = size_t{2} << 20;
+
 // Reads the acknowledgements of an ingest while another thread writes to it.
 class AckReader {
  public:
@@ -160,6 +163,28 @@ class RemoteClient : public Client {
     return Send(name, params, &request);
   }
 
+  absl::StatusOr<std::vector<db::SearchResult>> SearchBatch(
+      const std::string& name, std::span<const float> queries,
+      const db::SearchParams& params) override {
+    v1::SearchBatchRequest request;
+    request.set_collection(name);
+    v1::VectorColumn* column = request.mutable_queries();
+    column->set_field(params.field);
+    column->set_type(v1::ELEMENT_TYPE_F32);
+    column->set_data(queries.data(), queries.size_bytes());
+    ParamsToProto(params, &request);
+    v1::SearchBatchResponse response;
+    grpc::ClientContext context;
+    SetDeadline(params, &context);
+    TESSERA_RETURN_IF_ERROR(FromGrpc(search_->SearchBatch(&context, request, &response)));
+    std::vector<db::SearchResult> results;
+    results.reserve(static_cast<size_t>(response.results_size()));
+    for (const v1::SearchResponse& result : response.results()) {
+      TESSERA_ASSIGN_OR_RETURN(results.emplace_back(), FromProto(result));
+    }
+    return results;
+  }
+
   absl::StatusOr<IngestSummary> Ingest(const std::string& name, const db::PointSource& source,
                                        const IngestOptions& options) override {
     TESSERA_ASSIGN_OR_RETURN(const v1::DescribeCollectionResponse described, DescribeProto(name));
@@ -187,6 +212,11 @@ class RemoteClient : public Client {
   absl::Status Close() override { return absl::OkStatus(); }
 
  private:
+  static void SetDeadline(const db::SearchParams& params, grpc::ClientContext* context) {
+    if (params.deadline == absl::InfiniteFuture()) return;
+    context->set_deadline(absl::ToChronoTime(params.deadline));
+  }
+
   absl::StatusOr<v1::ListCollectionsResponse> List() {
     v1::ListCollectionsResponse response;
     grpc::ClientContext context;
@@ -210,9 +240,7 @@ class RemoteClient : public Client {
     ParamsToProto(params, request);
     v1::SearchResponse response;
     grpc::ClientContext context;
-    if (params.deadline != absl::InfiniteFuture()) {
-      context.set_deadline(absl::ToChronoTime(params.deadline));
-    }
+    SetDeadline(params, &context);
     TESSERA_RETURN_IF_ERROR(FromGrpc(search_->Search(&context, *request, &response)));
     return FromProto(response);
   }
@@ -222,18 +250,23 @@ class RemoteClient : public Client {
                                  const db::PointSource& source, AckReader::Stream& stream) {
     uint64_t sent = 0;
     std::vector<db::Point> points;
+    v1::IngestRequest request;
     for (;;) {
       points.clear();
       TESSERA_RETURN_IF_ERROR(source(&points));
-      v1::IngestRequest request;
-      if (points.empty()) {
-        request.mutable_finish()->set_points(sent);
-      } else {
-        ToBatch(schema, points, request.mutable_batch()->mutable_batch());
+      if (points.empty()) break;
+      std::span<const db::Point> left = points;
+      while (!left.empty()) {
+        request.mutable_batch()->Clear();
+        left = left.subspan(
+            ToBatch(schema, left, kBatchBytes, request.mutable_batch()->mutable_batch()));
+        if (!stream.Write(request)) return absl::OkStatus();
       }
       sent += points.size();
-      if (!stream.Write(request) || points.empty()) return absl::OkStatus();
     }
+    request.mutable_finish()->set_points(sent);
+    stream.Write(request);
+    return absl::OkStatus();
   }
 
   const std::unique_ptr<v1::Collections::Stub> collections_;

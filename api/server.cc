@@ -1,6 +1,7 @@
 #include "api/server.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -12,7 +13,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "api/call_memory.h"
 #include "api/cancellation.h"
+#include "api/helper_pool.h"
 #include "api/services/collections_service.h"
 #include "api/services/ingest_service.h"
 #include "api/services/points_service.h"
@@ -21,6 +24,10 @@
 
 namespace tessera::api {
 namespace {
+
+constexpr uint64_t kQuotaBytesMin = 16 * kRequestBytesFloor;
+// How long a call waits for room before it is refused.
+constexpr std::chrono::seconds kCallMemoryWait{30};
 
 constexpr const char* kServiceNames[] = {"tessera.v1.Collections", "tessera.v1.Points",
                                          "tessera.v1.Search", "tessera.v1.Ingest"};
@@ -36,34 +43,58 @@ absl::Status CheckListen(const std::string& listen) {
   return absl::OkStatus();
 }
 
+int Cores() {
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+int SearchThreads(const ServerOptions& options) {
+  return options.search_threads > 0 ? options.search_threads : Cores();
+}
+
+void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
+  // Two servers on one port would share its calls without a word.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // A client whose machine is gone must not keep its ingest, and so the collection, for ever.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder->SetMaxReceiveMessageSize(static_cast<int>(RequestBytesMax(options)));
+  builder->SetMaxSendMessageSize(-1);
+  // Beyond its quota gRPC breaks off calls, and calls left on the same connection may hang
+  // (1.51). So the calls of one connection, at the sizes clients choose unless told otherwise, have
+  // to fit; those beyond wait at the client.
+  const uint64_t quota_bytes = std::max(options.buffer_bytes_max, kQuotaBytesMin);
+  builder->AddChannelArgument(
+      GRPC_ARG_MAX_CONCURRENT_STREAMS,
+      static_cast<int>(std::min<uint64_t>(quota_bytes / kRequestBytesFloor, 100)));
+  grpc::ResourceQuota quota("tessera");
+  quota.Resize(quota_bytes).SetMaxThreads(kServerThreadsMax);
+  builder->SetResourceQuota(quota);
+  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, std::min(Cores(), 4));
+  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, std::min(Cores() * 2, 16));
+}
+
 class GrpcServer : public Server {
  public:
-  explicit GrpcServer(db::Database& database) : context_{database, cancellations_} {}
+  GrpcServer(db::Database& database, const ServerOptions& options)
+      // The handler's own thread searches too.
+      : helpers_(SearchThreads(options) - 1),
+        memory_(std::max(options.buffer_bytes_max / 2, 4 * kRequestBytesFloor), kCallMemoryWait),
+        context_{.database = database,
+                 .cancellations = cancellations_,
+                 .helpers = helpers_,
+                 .memory = memory_,
+                 .reply_bytes_max = RequestBytesMax(options)} {}
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
 
   absl::Status Listen(const ServerOptions& options) {
     TESSERA_RETURN_IF_ERROR(CheckListen(options.listen));
-    const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    // The handler's own thread searches too.
-    context_.helper_threads_free =
-        (options.search_threads > 0 ? options.search_threads : cores) - 1;
-
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
-    // Two servers on one port would share its calls without a word.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    const uint64_t request_bytes_max = std::min(kRequestBytesMax, options.buffer_bytes_max / 2);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(request_bytes_max));
-    builder.SetMaxSendMessageSize(-1);
-    grpc::ResourceQuota quota("tessera");
-    quota.Resize(options.buffer_bytes_max).SetMaxThreads(kServerThreadsMax);
-    builder.SetResourceQuota(quota);
-    builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-    builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, std::min(cores, 4));
-    builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, std::min(cores * 2, 16));
+    SetLimits(options, &builder);
     builder.RegisterService(&collections_);
     builder.RegisterService(&points_);
     builder.RegisterService(&search_);
@@ -93,6 +124,8 @@ class GrpcServer : public Server {
 
  private:
   CancellationWatch cancellations_;
+  HelperPool helpers_;
+  CallMemory memory_;
   ServiceContext context_;
   CollectionsService collections_{context_};
   PointsService points_{context_};
@@ -105,6 +138,10 @@ class GrpcServer : public Server {
 
 }  // namespace
 
+uint64_t RequestBytesMax(const ServerOptions& options) {
+  return std::clamp(options.buffer_bytes_max / 4, kRequestBytesFloor, kRequestBytesMax);
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(db::Database& database,
                                                       const ServerOptions& options) {
   // Process-wide switches of gRPC that every server built later follows.
@@ -113,7 +150,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(db::Database& database,
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
-  auto server = std::make_unique<GrpcServer>(database);
+  auto server = std::make_unique<GrpcServer>(database, options);
   TESSERA_RETURN_IF_ERROR(server->Listen(options));
   return server;
 }

@@ -15,15 +15,27 @@
 namespace tessera::api {
 
 inline constexpr uint64_t kRequestBytesMax = uint64_t{64} << 20;
+// What every server takes, and what clients of gRPC expect without asking.
+inline constexpr uint64_t kRequestBytesFloor = uint64_t{4} << 20;
 inline constexpr int kServerThreadsMax = 256;
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:6334";  // HOST:PORT; port 0 takes a free one
-  // Of gRPC's buffers in all; calls beyond it wait or answer kResourceExhausted. A request is at
-  // most half of it, and at most kRequestBytesMax.
-  uint64_t buffer_bytes_max = 2 * kRequestBytesMax;
+
+  // Memory of all calls together, to be left free by the database's limit. It bounds what gRPC
+  // holds between sockets and messages (not below 64 MiB): beyond, calls break off with
+  // kResourceExhausted or kUnavailable. Half of it (not below 16 MiB) bounds what large requests
+  // and replies take as messages and in the engine's form: calls beyond wait up to 30 s, then
+  // answer kResourceExhausted.
+  uint64_t buffer_bytes_max = 4 * kRequestBytesMax;
+
   int search_threads = 0;  // that batches may use together; 0: one per core
 };
+
+// The most bytes of one request, and of one reply: a quarter of `buffer_bytes_max`, within
+// kRequestBytesFloor .. kRequestBytesMax. A longer request answers kResourceExhausted; Get and
+// searches whose reply would be longer kInvalidArgument; a page of Scroll ends earlier.
+uint64_t RequestBytesMax(const ServerOptions& options);
 
 class Server {
  public:

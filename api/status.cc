@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
@@ -59,6 +60,19 @@ absl::Status InvalidField(std::string_view field, std::string_view message) {
 absl::Status BlameField(absl::Status status, std::string_view field) {
   if (!status.ok()) status.SetPayload(kFieldUrl, absl::Cord(base::Sv(field)));
   return status;
+}
+
+absl::Status BlameIfInvalid(absl::Status status, std::string_view field) {
+  if (!absl::IsInvalidArgument(status) || status.GetPayload(kFieldUrl).has_value()) return status;
+  return BlameField(std::move(status), field);
+}
+
+absl::Status Prefixed(std::string_view prefix, const absl::Status& status) {
+  absl::Status out(status.code(), absl::StrCat(base::Sv(prefix), status.message()));
+  if (const auto field = status.GetPayload(kFieldUrl); field.has_value()) {
+    out.SetPayload(kFieldUrl, *field);
+  }
+  return out;
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

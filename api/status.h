@@ -20,6 +20,12 @@ absl::Status InvalidField(std::string_view field, std::string_view message);
 // `status` blaming `field` as well; OK stays OK.
 absl::Status BlameField(absl::Status status, std::string_view field);
 
+// BlameField for kInvalidArgument; other errors are nobody's field.
+absl::Status BlameIfInvalid(absl::Status status, std::string_view field);
+
+// The same error with `prefix` before its message.
+absl::Status Prefixed(std::string_view prefix, const absl::Status& status);
+
 // The details are a google.rpc.Status with an ErrorInfo (reason: the code's name, domain "tessera",
 // metadata "retriable") and, after InvalidField or BlameField, a BadRequest.
 grpc::Status ToGrpc(const absl::Status& status);

@@ -3,17 +3,20 @@
 // Threads: any.
 #pragma once
 
-#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <new>
 #include <utility>
 
 #include <grpcpp/server_context.h>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "api/call_memory.h"
 #include "api/cancellation.h"
+#include "api/helper_pool.h"
 #include "api/status.h"
 #include "db/database.h"
 
@@ -22,8 +25,9 @@ namespace tessera::api {
 struct ServiceContext {
   db::Database& database;
   CancellationWatch& cancellations;
-  // Helper threads that batches of all calls may use together; see search_service.cc.
-  std::atomic<int> helper_threads_free{0};
+  HelperPool& helpers;  // of all batches together
+  CallMemory& memory;
+  uint64_t reply_bytes_max = 0;
 };
 
 // Seconds since it was made.
@@ -51,6 +55,24 @@ inline absl::Time DeadlineOf(const grpc::ServerContext& context) {
   const std::chrono::system_clock::time_point deadline = context.deadline();
   return deadline == std::chrono::system_clock::time_point::max() ? absl::InfiniteFuture()
                                                                   : absl::FromChrono(deadline);
+}
+
+// For calls that the engine cannot stop: they do not begin for a caller who no longer waits.
+inline absl::Status CheckLive(const grpc::ServerContext& context) {
+  if (context.IsCancelled()) return absl::CancelledError("the call was cancelled");
+  if (absl::Now() >= DeadlineOf(context)) {
+    return absl::DeadlineExceededError("the deadline passed before the call began");
+  }
+  return absl::OkStatus();
+}
+
+// What the vectors of one point weigh in a reply.
+inline uint64_t VectorBytes(const base::CollectionSchema& schema) {
+  uint64_t bytes = 0;
+  for (const base::VectorFieldSchema& field : schema.vectors) {
+    bytes += field.dim * base::ElementBytes(field.type);
+  }
+  return bytes;
 }
 
 }  // namespace tessera::api

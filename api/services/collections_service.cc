@@ -21,8 +21,7 @@ grpc::Status CollectionsService::Create(grpc::ServerContext* /*call*/,
                                         v1::CreateCollectionResponse* /*response*/) {
   return Answer([&]() -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const base::CollectionSchema schema, FromProto(request->schema()));
-    absl::Status status = context_.database.CreateCollection(schema);
-    return absl::IsInvalidArgument(status) ? BlameField(std::move(status), "schema") : status;
+    return BlameIfInvalid(context_.database.CreateCollection(schema), "schema");
   });
 }
 

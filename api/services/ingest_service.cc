@@ -34,12 +34,13 @@ absl::StatusOr<IngestMode> ModeFromProto(v1::IngestMode mode) {
 // The batches of one stream as a PointSource.
 class StreamSource {
  public:
-  StreamSource(IngestService::Stream& stream, grpc::ServerContext& call,
+  StreamSource(IngestService::Stream& stream, grpc::ServerContext& call, CallMemory& memory,
                const base::CollectionSchema& schema)
-      : stream_(stream), call_(call), schema_(schema) {}
+      : stream_(stream), call_(call), memory_(memory), schema_(schema) {}
 
   absl::Status Next(std::vector<db::Point>* batch) {
     batch->clear();
+    lease_ = {};
     while (!finished_) {
       if (!stream_.Read(&request_)) return Broken();
       switch (request_.step_case()) {
@@ -60,13 +61,14 @@ class StreamSource {
 
  private:
   absl::Status TakeBatch(std::vector<db::Point>* batch) {
+    TESSERA_ASSIGN_OR_RETURN(
+        lease_, memory_.Take(PointsMemoryBytes(request_.batch().points(), request_.batch().batch()),
+                             DeadlineOf(call_)));
     absl::StatusOr<std::vector<db::Point>> points =
         PointsFromProto(schema_, request_.batch().points(), request_.batch().batch());
     if (!points.ok()) {
-      absl::Status status(
-          points.status().code(),
-          absl::StrCat("batch after ", received_, " points: ", points.status().message()));
-      return BlameField(std::move(status), "batch");
+      return BlameField(
+          Prefixed(absl::StrCat("batch after ", received_, " points: "), points.status()), "batch");
     }
     *batch = *std::move(points);
     received_ += batch->size();
@@ -91,8 +93,10 @@ class StreamSource {
 
   IngestService::Stream& stream_;
   grpc::ServerContext& call_;
+  CallMemory& memory_;
   const base::CollectionSchema& schema_;
   v1::IngestRequest request_;
+  CallMemory::Lease lease_;  // of the batch given last
   uint64_t received_ = 0;
   bool finished_ = false;
 };
@@ -154,7 +158,7 @@ grpc::Status IngestService::Ingest(grpc::ServerContext* call, Stream* stream) {
     options.threads = static_cast<int>(std::min<uint32_t>(begin.threads(), 1024));
     ProgressWriter writer(*stream);
     options.progress = [&](const IngestProgress& progress) { writer.Tell(progress); };
-    StreamSource source(*stream, *call, collection->schema());
+    StreamSource source(*stream, *call, context_.memory, collection->schema());
     TESSERA_ASSIGN_OR_RETURN(
         const IngestSummary summary,
         IngestPoints(*collection, [&](auto* batch) { return source.Next(batch); }, options));

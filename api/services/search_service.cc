@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <new>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,48 +23,77 @@
 namespace tessera::api {
 namespace {
 
-// Below this a thread costs more to start than it saves.
-constexpr size_t kQueriesPerThreadMin = 16;
+// Below this a helper costs more to wake than it saves.
+constexpr size_t kQueriesPerHelperMin = 4;
+// A hit as a message, without vectors and payload.
+constexpr uint64_t kHitBytes = 256;
 
-// Takes up to `wanted` threads from the server's common stock and gives them back.
-class HelperThreads {
- public:
-  HelperThreads(std::atomic<int>& stock, int wanted) : stock_(stock) {
-    // Relaxed: the stock counts threads, it hands over no data.
-    int there = stock_.load(std::memory_order_relaxed);
-    do {
-      count_ = std::clamp(there, 0, wanted);
-    } while (!stock_.compare_exchange_weak(there, there - count_, std::memory_order_relaxed));
+// Ranges of the parameters, under the names they have in the request.
+absl::Status CheckParams(const db::SearchParams& params) {
+  if (params.limit > base::kLimitMax) {
+    return InvalidField("limit",
+                        absl::StrCat("is ", params.limit, ", must be 1 .. ", base::kLimitMax));
   }
-  HelperThreads(const HelperThreads&) = delete;
-  HelperThreads& operator=(const HelperThreads&) = delete;
-  ~HelperThreads() { stock_.fetch_add(count_, std::memory_order_relaxed); }
+  if (!(params.recall_target >= 0 && params.recall_target < 1)) {
+    return InvalidField("params.recall_target",
+                        absl::StrCat("is ", params.recall_target,
+                                     ", must be over 0 and under 1, or 0 for the default"));
+  }
+  if (!std::isfinite(params.oversampling) ||
+      (params.oversampling != 0 && params.oversampling < 1)) {
+    return InvalidField(
+        "params.oversampling",
+        absl::StrCat("is ", params.oversampling, ", must be at least 1, or 0 for the default"));
+  }
+  if (params.score_threshold.has_value() && std::isnan(*params.score_threshold)) {
+    return InvalidField("score_threshold", "is NaN, must be a number");
+  }
+  return absl::OkStatus();
+}
 
-  int count() const { return count_; }
+// Vectors of a reply are of known size; answers before the work is done.
+absl::Status CheckReplyBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
+                             uint64_t queries, uint64_t bytes_max) {
+  const uint64_t hit_bytes = params.with.vectors ? VectorBytes(schema) : 0;
+  if (queries * params.limit * hit_bytes <= bytes_max) return absl::OkStatus();
+  return InvalidField("limit",
+                      absl::StrCat(queries, " queries x limit ", params.limit, " with vectors of ",
+                                   hit_bytes, " bytes, at most ", bytes_max, " bytes in a reply"));
+}
 
- private:
-  std::atomic<int>& stock_;
-  int count_ = 0;
+// Payloads show their size only in the end.
+absl::Status ReplyTooLong(uint64_t bytes_max) {
+  return InvalidField("limit", absl::StrCat("the hits with their payloads have over ", bytes_max,
+                                            " bytes, the most of one reply"));
+}
+
+// What the messages of a reply take in memory, payloads left out.
+uint64_t ReplyMemoryBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
+                          uint64_t queries) {
+  return queries * params.limit * (kHitBytes + (params.with.vectors ? VectorBytes(schema) : 0));
+}
+
+struct Batch {
+  db::Collection& collection;
+  const db::SearchParams& params;
+  std::span<const float> queries;  // [count x dim]
+  size_t dim = 0;
+  uint64_t reply_bytes_max = 0;
 };
 
 // The queries of one batch, taken one after the other by several threads.
 class BatchRun {
  public:
-  // queries [count x dim]; `response` has `count` results already.
-  BatchRun(db::Collection& collection, const db::SearchParams& params,
-           std::span<const float> queries, size_t dim, v1::SearchBatchResponse* response)
-      : collection_(collection),
-        params_(params),
-        queries_(queries),
-        dim_(dim),
-        response_(response) {}
+  // `response` has a result for each query already.
+  BatchRun(const Batch& batch, v1::SearchBatchResponse* response)
+      : batch_(batch), response_(response) {}
 
   // Returns when no query is left to take, or one has failed.
   void Work() {
-    // Relaxed: the results reach the reader through the threads' joins.
+    // Relaxed: the results reach the reader through the pool's lock.
     while (!failed_.load(std::memory_order_relaxed)) {
       const size_t query = next_.fetch_add(1, std::memory_order_relaxed);
-      if (query >= queries_.size() / dim_) return;
+      if (query >= batch_.queries.size() / batch_.dim) return;
       absl::Status status;
       try {
         status = SearchOne(query);
@@ -83,27 +112,30 @@ class BatchRun {
  private:
   absl::Status SearchOne(size_t query) {
     const Stopwatch watch;
-    TESSERA_ASSIGN_OR_RETURN(db::SearchResult result,
-                             collection_.Search(queries_.subspan(query * dim_, dim_), params_));
+    absl::StatusOr<db::SearchResult> result = batch_.collection.Search(
+        batch_.queries.subspan(query * batch_.dim, batch_.dim), batch_.params);
+    if (!result.ok()) return BlameIfInvalid(result.status(), "queries");
     v1::SearchResponse* out = response_->mutable_results(static_cast<int>(query));
-    ToProto(collection_.schema(), std::move(result), out);
+    ToProto(batch_.collection.schema(), *std::move(result), out);
     out->set_time(watch.Seconds());
+    if (!batch_.params.with.payload) return absl::OkStatus();
+    const uint64_t bytes = out->ByteSizeLong();
+    if (reply_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes > batch_.reply_bytes_max) {
+      return ReplyTooLong(batch_.reply_bytes_max);
+    }
     return absl::OkStatus();
   }
 
   void Fail(size_t query, const absl::Status& status) {
     failed_.store(true, std::memory_order_relaxed);
     base::MutexLock lock(&mu_);
-    if (!status_.ok()) return;
-    status_ = absl::Status(status.code(), absl::StrCat("query ", query, ": ", status.message()));
+    if (status_.ok()) status_ = Prefixed(absl::StrCat("query ", query, ": "), status);
   }
 
-  db::Collection& collection_;
-  const db::SearchParams& params_;
-  const std::span<const float> queries_;
-  const size_t dim_;
+  const Batch& batch_;
   v1::SearchBatchResponse* const response_;
   std::atomic<size_t> next_{0};
+  std::atomic<uint64_t> reply_bytes_{0};
   std::atomic<bool> failed_{false};
   base::Mutex mu_;
   absl::Status status_ ABSL_GUARDED_BY(mu_);  // of the first query that failed
@@ -114,22 +146,35 @@ absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& f
                                                 const v1::VectorColumn& column, uint32_t limit) {
   absl::StatusOr<base::ElementType> type = FromProto(column.type(), field.type);
   if (!type.ok()) return BlameField(type.status(), "queries.type");
-  const size_t row_bytes = field.dim * base::ElementBytes(*type);
-  const size_t count = column.data().size() / row_bytes;
-  if (count == 0 || count * row_bytes != column.data().size()) {
-    return InvalidField(
-        "queries.data",
-        absl::StrCat(column.data().size(), " bytes, a query of dimension ", field.dim, " in ",
-                     base::Sv(base::ToString(*type)), " has ", row_bytes));
-  }
-  if (count > kBatchQueriesMax) {
-    return InvalidField("queries", absl::StrCat(count, " queries, at most ", kBatchQueriesMax));
-  }
+  TESSERA_RETURN_IF_ERROR(CheckBatch(field, column.data().size(), *type));
+  const uint64_t count = column.data().size() / (field.dim * base::ElementBytes(*type));
   if (count * limit > kBatchHitsMax) {
     return InvalidField("limit", absl::StrCat(count, " queries x limit ", limit, ", at most ",
                                               kBatchHitsMax, " hits in all"));
   }
-  return ToFloats(column.data(), *type);
+  std::vector<float> queries = ToFloats(column.data(), *type);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    if (std::isfinite(queries[i])) continue;
+    return InvalidField("queries.data",
+                        absl::StrCat("query ", i / field.dim, " has component ", i % field.dim,
+                                     " = ", queries[i], ", must be finite"));
+  }
+  return queries;
+}
+
+// The vector of a query, or none when it is a point's.
+absl::StatusOr<std::vector<float>> OneQuery(const base::VectorFieldSchema& field,
+                                            const v1::SearchRequest& request) {
+  if (request.query_case() == v1::SearchRequest::QUERY_NOT_SET) {
+    return InvalidField("query", "has neither a vector nor a point");
+  }
+  TESSERA_ASSIGN_OR_RETURN(std::vector<float> query, QueryFromProto(field, request.vector()));
+  for (size_t i = 0; i < query.size(); ++i) {
+    if (std::isfinite(query[i])) continue;
+    return InvalidField("vector",
+                        absl::StrCat("has component ", i, " = ", query[i], ", must be finite"));
+  }
+  return query;
 }
 
 }  // namespace
@@ -140,25 +185,34 @@ grpc::Status SearchService::Search(grpc::ServerContext* call, const v1::SearchRe
     const Stopwatch watch;
     TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                              context_.database.GetCollection(request->collection()));
+    const base::CollectionSchema& schema = collection->schema();
     const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(collection->schema(), request->field());
+        FindField(schema, request->field());
     if (!field.ok()) return BlameField(field.status(), "field");
-    const CancellationWatch::Call cancellation(context_.cancellations, *call);
     db::SearchParams params = ParamsFromProto(*request, request->field());
+    TESSERA_RETURN_IF_ERROR(CheckParams(params));
+    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, context_.reply_bytes_max));
     params.deadline = DeadlineOf(*call);
+    TESSERA_ASSIGN_OR_RETURN(
+        const CallMemory::Lease lease,
+        context_.memory.Take(ReplyMemoryBytes(schema, params, 1), params.deadline));
+    const CancellationWatch::Call cancellation(context_.cancellations, *call);
     params.cancelled = cancellation.flag();
-    db::SearchResult result;
+    absl::StatusOr<db::SearchResult> result;
     if (request->query_case() == v1::SearchRequest::kPoint) {
       absl::StatusOr<base::PointId> id = FromProto(request->point());
       if (!id.ok()) return BlameField(id.status(), "point");
-      TESSERA_ASSIGN_OR_RETURN(result, SearchNearPoint(*collection, *id, params));
+      result = SearchNearPoint(*collection, *id, params);
     } else {
-      TESSERA_ASSIGN_OR_RETURN(const std::vector<float> query,
-                               QueryFromProto(**field, request->vector()));
-      TESSERA_ASSIGN_OR_RETURN(result, collection->Search(query, params));
+      TESSERA_ASSIGN_OR_RETURN(const std::vector<float> query, OneQuery(**field, *request));
+      result = collection->Search(query, params);
     }
-    ToProto(collection->schema(), std::move(result), response);
+    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
+    ToProto(schema, *std::move(result), response);
     response->set_time(watch.Seconds());
+    if (params.with.payload && response->ByteSizeLong() > context_.reply_bytes_max) {
+      return ReplyTooLong(context_.reply_bytes_max);
+    }
     return absl::OkStatus();
   });
 }
@@ -170,26 +224,31 @@ grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
     const Stopwatch watch;
     TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                              context_.database.GetCollection(request->collection()));
+    const base::CollectionSchema& schema = collection->schema();
     const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(collection->schema(), request->queries().field());
+        FindField(schema, request->queries().field());
     if (!field.ok()) return BlameField(field.status(), "queries.field");
-    const CancellationWatch::Call cancellation(context_.cancellations, *call);
     db::SearchParams params = ParamsFromProto(*request, request->queries().field());
-    params.deadline = DeadlineOf(*call);
-    params.cancelled = cancellation.flag();
+    TESSERA_RETURN_IF_ERROR(CheckParams(params));
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
                              BatchQueries(**field, request->queries(), params.limit));
-    const size_t dim = (*field)->dim;
-    const size_t count = queries.size() / dim;
-    for (size_t i = 0; i < count; ++i) response->add_results();
+    const Batch batch = {.collection = *collection,
+                         .params = params,
+                         .queries = queries,
+                         .dim = (*field)->dim,
+                         .reply_bytes_max = context_.reply_bytes_max};
+    const size_t count = queries.size() / batch.dim;
+    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, context_.reply_bytes_max));
+    params.deadline = DeadlineOf(*call);
+    TESSERA_ASSIGN_OR_RETURN(
+        const CallMemory::Lease lease,
+        context_.memory.Take(ReplyMemoryBytes(schema, params, count), params.deadline));
+    const CancellationWatch::Call cancellation(context_.cancellations, *call);
+    params.cancelled = cancellation.flag();
 
-    BatchRun run(*collection, params, queries, dim, response);
-    const HelperThreads helpers(context_.helper_threads_free,
-                                static_cast<int>(count / kQueriesPerThreadMin));
-    std::vector<std::thread> threads;
-    for (int i = 0; i < helpers.count(); ++i) threads.emplace_back([&run] { run.Work(); });
-    run.Work();
-    for (std::thread& thread : threads) thread.join();
+    for (size_t i = 0; i < count; ++i) response->add_results();
+    BatchRun run(batch, response);
+    context_.helpers.Run(static_cast<int>(count / kQueriesPerHelperMin), [&run] { run.Work(); });
     TESSERA_RETURN_IF_ERROR(run.status());
     response->set_time(watch.Seconds());
     return absl::OkStatus();

@@ -7,7 +7,6 @@
 
 namespace tessera::api {
 
-inline constexpr size_t kBatchQueriesMax = 10'000;
 // Hits of a whole batch: keeps its reply to tens of megabytes.
 inline constexpr uint64_t kBatchHitsMax = 1'000'000;
 

@@ -65,27 +65,45 @@ const std::string& BytesOf(const db::StoredPoint& point, const std::string& fiel
 
 }  // namespace
 
+absl::Status FakeCollection::CheckVectors(const db::Point& point) const {
+  for (const db::FieldVector& vector : point.vectors) {
+    const auto field = std::find_if(schema_.vectors.begin(), schema_.vectors.end(),
+                                    [&](const auto& one) { return one.name == vector.field; });
+    if (field == schema_.vectors.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("no vector field \"", vector.field, "\""));
+    }
+    const size_t want = field->dim * base::ElementBytes(field->type);
+    if (vector.bytes.size() != want) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "vector \"", vector.field, "\" has ", vector.bytes.size(), " bytes, must have ", want));
+    }
+    for (size_t i = 0; i < field->dim; ++i) {
+      if (std::isfinite(Element(vector.bytes, field->type, i))) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("vector \"", vector.field, "\" has component ", i, " = ",
+                       Element(vector.bytes, field->type, i), ", must be finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FakeCollection::Check(const std::vector<db::Point>& points) const {
   std::set<base::PointId> ids;
   for (const db::Point& point : points) {
+    const std::string id = point.id.ToString();
     if (!ids.insert(point.id).second) {
-      return absl::InvalidArgumentError(absl::StrCat("id ", point.id.ToString(), " twice"));
+      return absl::InvalidArgumentError(absl::StrCat("id ", id, " is twice in the batch"));
     }
     if (point.vectors.size() != schema_.vectors.size()) {
-      return absl::InvalidArgumentError("wrong number of vectors");
+      return absl::InvalidArgumentError(absl::StrCat("point ", id, " has ", point.vectors.size(),
+                                                     " vectors, must have ",
+                                                     schema_.vectors.size()));
     }
-    for (const base::VectorFieldSchema& field : schema_.vectors) {
-      const auto vector = std::find_if(point.vectors.begin(), point.vectors.end(),
-                                       [&](const auto& one) { return one.field == field.name; });
-      if (vector == point.vectors.end() ||
-          vector->bytes.size() != field.dim * base::ElementBytes(field.type)) {
-        return absl::InvalidArgumentError(absl::StrCat("wrong vector for \"", field.name, "\""));
-      }
-      for (size_t i = 0; i < field.dim; ++i) {
-        if (!std::isfinite(Element(vector->bytes, field.type, i))) {
-          return absl::InvalidArgumentError("NaN or infinity");
-        }
-      }
+    if (absl::Status status = CheckVectors(point); !status.ok()) return status;
+    const size_t bytes = point.payload.is_null() ? 0 : point.payload.ToJson().size();
+    if (bytes > db::kPayloadBytesMax) {
+      return absl::InvalidArgumentError(absl::StrCat("payload of point ", id, " has ", bytes,
+                                                     " bytes, at most ", db::kPayloadBytesMax));
     }
   }
   return absl::OkStatus();
@@ -162,7 +180,8 @@ absl::StatusOr<std::vector<db::StoredPoint>> FakeCollection::Get(std::span<const
 
 absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::PointId>& offset,
                                                       uint32_t limit, db::Projection with) {
-  if (limit == 0 || limit > base::kLimitMax) return absl::InvalidArgumentError("limit");
+  if (limit == 0 || limit > base::kLimitMax)
+    return absl::InvalidArgumentError("limit must be 1 .. 10000");
   base::MutexLock lock(&mu_);
   db::ScrollPage page;
   auto at = offset.has_value() ? points_.lower_bound(*offset) : points_.begin();
@@ -185,7 +204,10 @@ absl::Status FakeCollection::WaitAtGate(const db::SearchParams& params) {
       ++searches_cancelled;
       return absl::CancelledError("cancelled");
     }
-    if (absl::Now() > params.deadline) return absl::DeadlineExceededError("too late");
+    if (absl::Now() > params.deadline) {
+      ++searches_late;
+      return absl::DeadlineExceededError("too late");
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return absl::OkStatus();
@@ -227,18 +249,27 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
   return result;
 }
 
-absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
-                                                  const db::BulkLoadOptions& options) {
-  ++bulk_loads;
-  std::vector<db::Point> all;
+absl::Status FakeCollection::TakeAll(const db::PointSource& source,
+                                     const db::BulkLoadOptions& options,
+                                     std::vector<db::Point>* all) const {
   std::vector<db::Point> batch;
   for (;;) {
     batch.clear();
     if (absl::Status status = source(&batch); !status.ok()) return status;
-    if (batch.empty()) break;
+    if (batch.empty()) return absl::OkStatus();
     if (absl::Status status = Check(batch); !status.ok()) return status;
-    for (db::Point& point : batch) all.push_back(std::move(point));
-    if (options.progress != nullptr) options.progress({"read", all.size(), 0});
+    for (db::Point& point : batch) all->push_back(std::move(point));
+    if (options.progress != nullptr) options.progress({"read", all->size(), 0});
+  }
+}
+
+absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
+                                                  const db::BulkLoadOptions& options) {
+  ++bulk_loads;
+  std::vector<db::Point> all;
+  if (absl::Status status = TakeAll(source, options, &all); !status.ok()) {
+    ++bulk_loads_failed;
+    return status;
   }
   const uint64_t rows = all.size();
   if (options.progress != nullptr) options.progress({"publish", rows, rows});

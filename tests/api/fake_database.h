@@ -43,17 +43,22 @@ class FakeCollection : public db::Collection {
 
   // What happened, for tests.
   std::atomic<int> bulk_loads{0};
+  std::atomic<int> bulk_loads_failed{0};
   std::atomic<int> upserts{0};
   std::atomic<int> absorbs{0};
   std::atomic<int> searches_cancelled{0};
+  std::atomic<int> searches_late{0};  // gave up at their deadline
   std::atomic<bool> search_gate_closed{false};
-  std::atomic<int> searches_waiting{0};
+  std::atomic<int> searches_waiting{0};  // all that ever came to the gate
   db::SearchParams last_params() const;
   db::Ack last_ack() const;
 
  private:
   using Points = std::map<base::PointId, db::StoredPoint>;
 
+  absl::Status TakeAll(const db::PointSource& source, const db::BulkLoadOptions& options,
+                       std::vector<db::Point>* all) const;
+  absl::Status CheckVectors(const db::Point& point) const;
   absl::Status Check(const std::vector<db::Point>& points) const;
   void Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   db::StoredPoint Project(const db::StoredPoint& point, db::Projection with) const;

@@ -1,11 +1,11 @@
 #include "tests/api/files.h"
 
-#include <zlib.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+
+#include <zlib.h>
 
 #include "base/check.h"
 

@@ -3,10 +3,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "api/formats/line_reader.h"
-#include "api/formats/payload_formats.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "api/formats/line_reader.h"
+#include "api/formats/payload_formats.h"
 #include "tests/api/files.h"
 
 namespace tessera::api {
@@ -63,8 +64,7 @@ TEST(CsvReader, BadRowsCarryTheirLineAndDoNotEndTheFile) {
 }
 
 TEST(CsvReader, ImpossibleFilesAreInvalidArgument) {
-  for (const std::string_view text :
-       {"", "a,a\n", "a,,b\n", "a,b\n1,\"never closed\n2,3\n4,5\n"}) {
+  for (const std::string_view text : {"", "a,a\n", "a,,b\n", "a,b\n1,\"never closed\n2,3\n4,5\n"}) {
     const absl::Status status = ReadError("a.csv", text);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(std::string(status.message()), HasSubstr("a.csv"));
@@ -73,7 +73,10 @@ TEST(CsvReader, ImpossibleFilesAreInvalidArgument) {
 }
 
 TEST(CsvReader, AByteOrderMarkIsNoPartOfTheFirstKey) {
-  EXPECT_THAT(MustReadRows("a.csv", "\xEF\xBB\xBF" "a\n1\n"), ElementsAre(R"(2: {"a":1})"));
+  EXPECT_THAT(MustReadRows("a.csv",
+                           "\xEF\xBB\xBF"
+                           "a\n1\n"),
+              ElementsAre(R"(2: {"a":1})"));
 }
 
 TEST(CsvReader, InfersOnlyWhatKeepsTheText) {
@@ -95,11 +98,10 @@ TEST(CsvReader, InfersOnlyWhatKeepsTheText) {
 }
 
 TEST(JsonlReader, ObjectsAndNullArePayloadsTheRestIsReported) {
-  EXPECT_THAT(
-      MustReadRows("a.jsonl", "{\"b\":[1,2.5,null],\"a\":\"x\"}\nnull\n[1]\n{bad\n\n{}"),
-      ElementsAre(R"(1: {"a":"x","b":[1,2.5,null]})", "2: null",
-                  HasSubstr("3! a payload must be a JSON object"), HasSubstr("4! "),
-                  HasSubstr("5! "), "6: {}"));
+  EXPECT_THAT(MustReadRows("a.jsonl", "{\"b\":[1,2.5,null],\"a\":\"x\"}\nnull\n[1]\n{bad\n\n{}"),
+              ElementsAre(R"(1: {"a":"x","b":[1,2.5,null]})", "2: null",
+                          HasSubstr("3! a payload must be a JSON object"), HasSubstr("4! "),
+                          HasSubstr("5! "), "6: {}"));
 }
 
 TEST(JsonlReader, GzipIsToldByItsMagicNotByTheName) {

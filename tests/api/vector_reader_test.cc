@@ -1,14 +1,15 @@
 #include "api/formats/vector_reader.h"
 
-#include <unistd.h>
-
 #include <cstring>
 #include <vector>
 
+#include <unistd.h>
+
 #include "absl/strings/str_cat.h"
-#include "api/formats/element_convert.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "api/formats/element_convert.h"
 #include "tests/api/files.h"
 
 namespace tessera::api {
@@ -72,20 +73,38 @@ std::vector<FormatCase> Cases() {
   using base::ElementType;
   return {
       {"Fbin", VectorFormat::kFbin, header + FloatBytes(floats), 2, ElementType::kF32, floats},
-      {"F16bin", VectorFormat::kF16bin,
-       header + Bytes({0x00, 0x3C, 0x00, 0xC0, 0x01, 0x00, 0xFF, 0x7B, 0x55, 0x35, 0, 0}), 2,
-       ElementType::kF16, {1, -2, 0x1p-24F, 65504, 0.333251953125F, 0}},
-      {"U8bin", VectorFormat::kU8bin, header + Bytes({0, 1, 127, 128, 254, 255}), 2,
-       ElementType::kU8, {0, 1, 127, 128, 254, 255}},
-      {"I8bin", VectorFormat::kI8bin, header + Bytes({0, 1, 127, 128, 254, 255}), 2,
-       ElementType::kI8, {0, 1, 127, -128, -2, -1}},
+      {"F16bin",
+       VectorFormat::kF16bin,
+       header + Bytes({0x00, 0x3C, 0x00, 0xC0, 0x01, 0x00, 0xFF, 0x7B, 0x55, 0x35, 0, 0}),
+       2,
+       ElementType::kF16,
+       {1, -2, 0x1p-24F, 65504, 0.333251953125F, 0}},
+      {"U8bin",
+       VectorFormat::kU8bin,
+       header + Bytes({0, 1, 127, 128, 254, 255}),
+       2,
+       ElementType::kU8,
+       {0, 1, 127, 128, 254, 255}},
+      {"I8bin",
+       VectorFormat::kI8bin,
+       header + Bytes({0, 1, 127, 128, 254, 255}),
+       2,
+       ElementType::kI8,
+       {0, 1, 127, -128, -2, -1}},
       {"Fvecs", VectorFormat::kFvecs, fvecs, 2, ElementType::kF32, floats},
       {"Bvecs", VectorFormat::kBvecs, bvecs, 2, ElementType::kU8, {0, 255, 1, 254, 2, 253}},
-      {"IdxU8", VectorFormat::kIdx,
+      {"IdxU8",
+       VectorFormat::kIdx,
        Bytes({0, 0, 8, 3}) + BigU32(2) + BigU32(2) + BigU32(2) + Bytes({1, 2, 3, 4, 5, 6, 7, 200}),
-       4, ElementType::kU8, {1, 2, 3, 4, 5, 6, 7, 200}},
-      {"IdxF32", VectorFormat::kIdx, Bytes({0, 0, 0x0D, 2}) + BigU32(2) + BigU32(1) + big_floats, 1,
-       ElementType::kF32, {1.5F, -2}},
+       4,
+       ElementType::kU8,
+       {1, 2, 3, 4, 5, 6, 7, 200}},
+      {"IdxF32",
+       VectorFormat::kIdx,
+       Bytes({0, 0, 0x0D, 2}) + BigU32(2) + BigU32(1) + big_floats,
+       1,
+       ElementType::kF32,
+       {1.5F, -2}},
   };
 }
 
@@ -112,8 +131,7 @@ TEST_P(VectorReaderTest, ReadsGzipAndSeveralMembers) {
   const size_t half = bytes.size() / 2;
   for (const std::string& packed :
        {Gzip(bytes), Gzip(bytes.substr(0, half)) + Gzip(bytes.substr(half))}) {
-    absl::StatusOr<std::vector<float>> values =
-        ReadAll(dir.Write("in", packed), GetParam().format);
+    absl::StatusOr<std::vector<float>> values = ReadAll(dir.Write("in", packed), GetParam().format);
     ASSERT_TRUE(values.ok()) << values.status();
     EXPECT_THAT(*values, ElementsAreArray(GetParam().values));
   }
@@ -123,8 +141,8 @@ TEST_P(VectorReaderTest, EveryTruncationIsInvalidArgumentNamingTheFile) {
   const InputDir dir;
   const std::string& bytes = GetParam().bytes;
   const size_t row_bytes = GetParam().dim * base::ElementBytes(GetParam().type) + 4;
-  const bool rows_only = GetParam().format == VectorFormat::kFvecs ||
-                         GetParam().format == VectorFormat::kBvecs;
+  const bool rows_only =
+      GetParam().format == VectorFormat::kFvecs || GetParam().format == VectorFormat::kBvecs;
   for (size_t size = 0; size < bytes.size(); ++size) {
     if (rows_only && size > 0 && size % row_bytes == 0) continue;  // whole rows: nothing to see
     SCOPED_TRACE(absl::StrCat(size, " of ", bytes.size(), " bytes"));
@@ -212,8 +230,7 @@ TEST(VectorReader, LabelsOfIdxAreNoVectors) {
 
 TEST(VectorReader, RowsOfAnotherDimensionAreInvalidArgument) {
   const InputDir dir;
-  const std::string bytes =
-      LittleU32(1) + FloatBytes({1}) + LittleU32(3) + FloatBytes({1, 2, 3}) ;
+  const std::string bytes = LittleU32(1) + FloatBytes({1}) + LittleU32(3) + FloatBytes({1, 2, 3});
   const auto values = ReadAll(dir.Write("a.fvecs", bytes), std::nullopt);
   EXPECT_EQ(values.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(values.status().message()), HasSubstr("row 1 has dimension 3"));
