@@ -28,6 +28,8 @@ using storage::ExtentWriter;
 // Rows of one part. Lists aim at 256 rows; longer parts only make the units of work coarser.
 constexpr uint32_t kPartRowsMax = 2048;
 constexpr uint32_t kPartRowsMin = 256;
+// Threads that the part size leaves memory for.
+constexpr uint64_t kEncodeThreads = 8;
 // Segments of the location table before the newer ones are merged.
 constexpr size_t kLocationSegmentsMax = 8;
 // Growth of the rows since the calibration was measured that makes it stale.
@@ -65,6 +67,10 @@ class VersionBuild {
   BuiltIndex Take() { return std::move(built_); }
 
  private:
+  uint64_t EncodeBytes() const { return training_.memory_bytes / 5; }
+  uint64_t EncodeRowBytes() const;
+  uint32_t EncodeThreads() const;
+
   Engine& engine_;
   const base::VectorFieldSchema& field_;
   const TrainingOptions training_;
@@ -72,12 +78,22 @@ class VersionBuild {
   size_t finished_ = 0;
 };
 
-// Each thread has the rows of a part as f32, and the codec about as much again.
+// Each thread that encodes has the rows of a part as f32, and the codec about as much again. The
+// number of threads must not change what is built, so it follows from the part size, not the other
+// way round.
+uint64_t VersionBuild::EncodeRowBytes() const {
+  return 2 * uint64_t{field_.dim} * sizeof(float);
+}
+
 uint32_t VersionBuild::PartRowsMax() const {
-  const uint64_t row_bytes = 2 * uint64_t{field_.dim} * sizeof(float) * training_.thread_count;
-  const uint64_t fit =
-      training_.memory_bytes / 5 / row_bytes / index::kBlockRows * index::kBlockRows;
-  return static_cast<uint32_t>(std::clamp<uint64_t>(fit, kPartRowsMin, kPartRowsMax));
+  const uint64_t fit = EncodeBytes() / kEncodeThreads / EncodeRowBytes();
+  return static_cast<uint32_t>(std::clamp<uint64_t>(fit / index::kBlockRows * index::kBlockRows,
+                                                    kPartRowsMin, kPartRowsMax));
+}
+
+uint32_t VersionBuild::EncodeThreads() const {
+  const uint64_t fit = EncodeBytes() / (PartRowsMax() * EncodeRowBytes());
+  return static_cast<uint32_t>(std::clamp<uint64_t>(fit, 1, training_.thread_count));
 }
 
 absl::Status VersionBuild::WriteBlob(ExtentWriter& writer, BlobKind kind, std::string_view bytes) {
@@ -99,7 +115,7 @@ absl::Status VersionBuild::WriteParts(std::span<const RowSource> sources, const 
   report(0);
   PartWriter writer(
       field_, heads, codec, writers,
-      {.thread_count = training_.thread_count,
+      {.thread_count = EncodeThreads(),
        .batch_bytes = std::clamp(training_.memory_bytes / 16, kBatchBytesMin, kBatchBytesMax),
        .written = report,
        .cancelled = training_.cancelled});
