@@ -77,7 +77,7 @@ void ProgressBar::Finish() {
 
 void ProgressBar::Draw(absl::Time now) {
   last_draw_ = now;
-  std::string line = absl::StrFormat("%-8s", phase_);
+  std::string line = absl::StrFormat("%-10s", phase_);
   if (total_ != 0) {
     const double part = std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
     const auto filled = static_cast<size_t>(part * static_cast<double>(kBarWidth));

@@ -30,7 +30,7 @@ TEST(ProgressBarTest, ShowsPartRateAndEta) {
   bar.Update("read", 2'500, 10'000);
   EXPECT_THAT(
       out.str(),
-      EndsWith("\rread    [######------------------]  25%  2,500/10,000  1,250/s  ETA 0:06"));
+      EndsWith("\rread      [######------------------]  25%  2,500/10,000  1,250/s  ETA 0:06"));
 }
 
 TEST(ProgressBarTest, ShowsACountWhenTheTotalIsNotKnown) {
@@ -40,7 +40,7 @@ TEST(ProgressBarTest, ShowsACountWhenTheTotalIsNotKnown) {
   bar.Update("read", 0, 0);
   clock.Advance(absl::Seconds(1));
   bar.Update("read", 1'000'000, 0);
-  EXPECT_THAT(out.str(), EndsWith("\rread    1,000,000  1,000,000/s"));
+  EXPECT_THAT(out.str(), EndsWith("\rread      1,000,000  1,000,000/s"));
 }
 
 TEST(ProgressBarTest, ANewPhaseHasARateOfItsOwn) {
