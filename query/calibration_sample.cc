@@ -1,8 +1,11 @@
 #include "query/calibration_sample.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <random>
 #include <set>
+#include <tuple>
 
 #include "base/coding.h"
 #include "base/float16.h"
@@ -11,8 +14,6 @@
 #include "index/parallel_for.h"
 #include "index/raw_plane.h"
 #include "query/exact_scan.h"
-#include "query/search_context.h"
-#include "query/top_hits.h"
 #include "storage/epoch.h"
 
 namespace tessera::query {
@@ -21,26 +22,21 @@ namespace {
 // Parts scanned by one task of the exact scan.
 constexpr uint32_t kPartsPerTask = 16;
 
-void ToFloats(base::ElementType type, const std::byte* elements, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) {
-    switch (type) {
-      case base::ElementType::kF32:
-        out[i] = base::LoadF32(elements + 4 * i);
-        break;
-      case base::ElementType::kF16:
-        out[i] = base::F16ToF32(base::LoadU16(elements + 2 * i));
-        break;
-      case base::ElementType::kI8:
-        out[i] = static_cast<float>(static_cast<int8_t>(elements[i]));
-        break;
-      case base::ElementType::kU8:
-        out[i] = static_cast<float>(std::to_integer<uint8_t>(elements[i]));
-        break;
-    }
+float ElementAt(base::ElementType type, const std::byte* elements, size_t i) {
+  switch (type) {
+    case base::ElementType::kF32:
+      return base::LoadF32(elements + 4 * i);
+    case base::ElementType::kF16:
+      return base::F16ToF32(base::LoadU16(elements + 2 * i));
+    case base::ElementType::kI8:
+      return static_cast<float>(static_cast<int8_t>(elements[i]));
+    case base::ElementType::kU8:
+      break;
   }
+  return static_cast<float>(std::to_integer<uint8_t>(elements[i]));
 }
 
-// Distinct live rows as places, by part and slot.
+// Distinct live rows in random order.
 std::vector<RowPlace> DrawPlaces(const SearchView& view, size_t count, uint64_t seed) {
   const IndexView& index = *view.index;
   std::vector<uint64_t> first_row;  // of each part, in one numbering of all rows
@@ -62,31 +58,75 @@ std::vector<RowPlace> DrawPlaces(const SearchView& view, size_t count, uint64_t 
     if (!view.live.IsLive(position) || !drawn.insert(number).second) continue;
     places.push_back({part, slot});
   }
-  std::sort(places.begin(), places.end(), [](const RowPlace& a, const RowPlace& b) {
-    return a.part != b.part ? a.part < b.part : a.slot < b.slot;
-  });
   return places;
+}
+
+bool Closer(const Neighbour& a, const Neighbour& b) {
+  return std::tie(a.dissimilarity, a.place.part, a.place.slot) <
+         std::tie(b.dissimilarity, b.place.part, b.place.slot);
+}
+
+// The nearest `count` of the rows one thread has seen, for one query.
+class Nearest {
+ public:
+  explicit Nearest(size_t count) : count_(count) {}
+
+  float threshold() const {
+    return heap_.size() < count_ ? std::numeric_limits<float>::infinity()
+                                 : heap_.front().dissimilarity;
+  }
+  void Push(const Neighbour& neighbour) {
+    if (heap_.size() == count_) {
+      if (!Closer(neighbour, heap_.front())) return;
+      std::pop_heap(heap_.begin(), heap_.end(), Closer);
+      heap_.pop_back();
+    }
+    heap_.push_back(neighbour);
+    std::push_heap(heap_.begin(), heap_.end(), Closer);
+  }
+  const std::vector<Neighbour>& found() const { return heap_; }
+
+ private:
+  size_t count_;
+  std::vector<Neighbour> heap_;
+};
+
+// Compares the rows of a unit with all queries. Queries are longer than units: they take turns
+// outside.
+void CompareUnit(const SearchView& view, const RawUnit& unit,
+                 std::span<const CalibrationQuery> queries,
+                 const std::vector<index::RowDistance>& distances, std::vector<Nearest>* nearest) {
+  const IndexView& index = *view.index;
+  const size_t record_bytes = index::RawRecordBytes(index.field);
+  const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
+  for (size_t i = 0; i < queries.size(); ++i) {
+    Nearest& best = (*nearest)[i];
+    for (uint32_t row = 0; row < unit.rows; ++row) {
+      const std::byte* record = unit.records + row * record_bytes;
+      const float dissimilarity = Ordered(distances[i](index::RawVector(record)));
+      if (dissimilarity > best.threshold() || queries[i].MadeOf(index::RawRowId(record)) ||
+          !view.live.IsLive(position + row)) {
+        continue;
+      }
+      best.Push({dissimilarity, {unit.part, unit.first_slot + row}});
+    }
+  }
 }
 
 }  // namespace
 
-void RemoveRow(base::RowId row, size_t size_max, std::vector<Hit>* hits) {
-  std::erase_if(*hits, [&](const Hit& hit) { return hit.row == row; });
-  if (hits->size() > size_max) hits->resize(size_max);
-}
-
-absl::Status DrawSample(const SearchView& view, const SearchRequest& request, size_t count,
-                        uint64_t seed, CalibrationSample* sample) {
+absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, size_t count,
+                         uint64_t seed, std::vector<CalibrationQuery>* queries) {
   const IndexView& index = *view.index;
-  const std::vector<RowPlace> places = DrawPlaces(view, count, seed);
+  const size_t rows_each = index.field.metric == base::Metric::kInnerProduct ? 2 : 1;
+  const std::vector<RowPlace> places = DrawPlaces(view, count * rows_each, seed);
   std::vector<PendingRow> pending;
   for (uint32_t i = 0; i < places.size(); ++i) {
     const uint32_t first = index.parts[places[i].part].raw_unit;
     pending.push_back({.unit = first + places[i].slot / index.raw_rows_per_unit, .tag = i});
   }
-  sample->dim = index.field.dim;
-  sample->rows.resize(places.size());
-  sample->vectors.resize(places.size() * sample->dim);
+  queries->assign(places.size() / rows_each, {});
+  for (CalibrationQuery& query : *queries) query.vector.resize(index.field.dim);
 
   const size_t record_bytes = index::RawRecordBytes(index.field);
   storage::CacheGuard guard;
@@ -94,52 +134,60 @@ absl::Status DrawSample(const SearchView& view, const SearchRequest& request, si
   const index::RowDistance unused;
   const SearchContext context{view, request, unused, guard, stats};
   std::vector<storage::FetchRequest> requests;
-  return FetchRows(context, index.raw.get(), &pending, &requests,
-                   [&](uint32_t tag, const std::byte* unit) {
-                     const uint32_t row = places[tag].slot % index.raw_rows_per_unit;
-                     const std::byte* record = unit + row * record_bytes;
-                     sample->rows[tag] = index::RawRowId(record);
-                     ToFloats(index.field.type, index::RawVector(record),
-                              {&sample->vectors[tag * sample->dim], sample->dim});
-                   });
+  TESSERA_RETURN_IF_ERROR(FetchRows(
+      context, index.raw.get(), &pending, &requests, [&](uint32_t tag, const std::byte* unit) {
+        if (tag / rows_each >= queries->size()) return;
+        const uint32_t row = places[tag].slot % index.raw_rows_per_unit;
+        const std::byte* record = unit + row * record_bytes;
+        CalibrationQuery& query = (*queries)[tag / rows_each];
+        if (tag % rows_each == 0) query.sources[0] = index::RawRowId(record);
+        if (tag % rows_each == rows_each - 1) query.sources[1] = index::RawRowId(record);
+        for (size_t i = 0; i < query.vector.size(); ++i) {
+          query.vector[i] += ElementAt(index.field.type, index::RawVector(record), i);
+        }
+      }));
+  // The sum of two rows of enormous components may be none.
+  std::erase_if(*queries, [](const CalibrationQuery& query) {
+    return std::any_of(query.vector.begin(), query.vector.end(),
+                       [](float x) { return !std::isfinite(x); });
+  });
+  return absl::OkStatus();
 }
 
-absl::Status FindTruth(const SearchView& view, const SearchRequest& request, size_t k,
-                       uint32_t thread_count, CalibrationSample* sample) {
-  const size_t count = sample->size();
-  std::vector<index::RowDistance> distances(count);
-  for (size_t i = 0; i < count; ++i) {
-    distances[i].Prepare(view.field.metric, view.field.type, sample->vector(i));
+absl::Status FindNeighbours(const SearchView& view, const SearchRequest& request, size_t count,
+                            uint32_t thread_count, std::span<CalibrationQuery> queries) {
+  std::vector<index::RowDistance> distances(queries.size());
+  for (size_t i = 0; i < queries.size(); ++i) {
+    distances[i].Prepare(view.field.metric, view.field.type, queries[i].vector);
   }
   const uint32_t workers = index::EffectiveThreads(thread_count);
-  std::vector<std::vector<TopHits>> hits(workers, std::vector<TopHits>(count));
-  std::vector<std::vector<ExactTarget>> targets(workers);
-  for (uint32_t worker = 0; worker < workers; ++worker) {
-    for (size_t i = 0; i < count; ++i) {
-      hits[worker][i].Reset(k + 1);
-      targets[worker].push_back({&distances[i], &hits[worker][i]});
-    }
-  }
+  std::vector<std::vector<Nearest>> nearest(workers,
+                                            std::vector<Nearest>(queries.size(), Nearest(count)));
   std::vector<absl::Status> statuses(workers);
   const auto parts = static_cast<uint32_t>(view.index->parts.size());
-  index::ParallelFor((parts + kPartsPerTask - 1) / kPartsPerTask, thread_count,
-                     [&](size_t task, uint32_t worker) {
-                       if (!statuses[worker].ok()) return;
-                       storage::CacheGuard guard;
-                       SearchStats stats;
-                       const SearchContext context{view, request, distances[0], guard, stats};
-                       const auto begin = static_cast<uint32_t>(task * kPartsPerTask);
-                       const uint32_t end = std::min(parts, begin + kPartsPerTask);
-                       statuses[worker] = ExactScanParts(context, begin, end, targets[worker]);
-                     });
+  index::ParallelFor(
+      (parts + kPartsPerTask - 1) / kPartsPerTask, thread_count, [&](size_t task, uint32_t worker) {
+        if (!statuses[worker].ok()) return;
+        storage::CacheGuard guard;
+        SearchStats stats;
+        const SearchContext context{view, request, distances[0], guard, stats};
+        const auto begin = static_cast<uint32_t>(task * kPartsPerTask);
+        const uint32_t end = std::min(parts, begin + kPartsPerTask);
+        statuses[worker] = VisitRawUnits(context, begin, end, [&](const RawUnit& unit) {
+          CompareUnit(view, unit, queries, distances, &nearest[worker]);
+        });
+      });
   for (const absl::Status& status : statuses) TESSERA_RETURN_IF_ERROR(status);
 
-  sample->truth.assign(count, {});
-  for (size_t i = 0; i < count; ++i) {
-    std::vector<Hit>& truth = sample->truth[i];
-    for (auto& of_worker : hits) of_worker[i].TakeSorted(&truth);
-    std::sort(truth.begin(), truth.end());
-    RemoveRow(sample->rows[i], k, &truth);
+  for (size_t i = 0; i < queries.size(); ++i) {
+    std::vector<Neighbour>& neighbours = queries[i].neighbours;
+    neighbours.clear();
+    for (const auto& of_worker : nearest) {
+      const std::vector<Neighbour>& found = of_worker[i].found();
+      neighbours.insert(neighbours.end(), found.begin(), found.end());
+    }
+    std::sort(neighbours.begin(), neighbours.end(), Closer);
+    if (neighbours.size() > count) neighbours.resize(count);
   }
   return absl::OkStatus();
 }

@@ -1,8 +1,13 @@
-// The queries of a calibration and their true neighbours.
+// The queries of a calibration, and their true neighbours with their places in the index.
 //
-// Threads: free functions; FindTruth uses several threads itself.
+// Under L2 and cosine a query is a row of the collection, blind to itself. Under inner product it
+// is the sum of two rows, blind to both: there queries usually come from another distribution than
+// rows (users and items, a question and its answers), and single rows make far too easy ones.
+//
+// Threads: free functions; FindNeighbours uses several threads itself.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -11,39 +16,37 @@
 #include "absl/status/status.h"
 
 #include "base/types.h"
-#include "query/hit.h"
 #include "query/index_view.h"
+#include "query/search_context.h"
 #include "query/searcher.h"
 
 namespace tessera::query {
 
-// Held-out rows: each is a query that must not find itself.
-struct CalibrationSample {
-  size_t dim = 0;
-  std::vector<float> vectors;  // [size() x dim]
-  std::vector<base::RowId> rows;
-  std::vector<std::vector<Hit>> truth;  // by FindTruth; best first, without the row itself
-
-  size_t size() const { return rows.size(); }
-  std::span<const float> vector(size_t i) const { return {&vectors[i * dim], dim}; }
+struct Neighbour {
+  float dissimilarity = 0;
+  RowPlace place;
 };
 
-// Takes the hit of `row` out and keeps the best `size_max` of the others.
-void RemoveRow(base::RowId row, size_t size_max, std::vector<Hit>* hits);
+struct CalibrationQuery {
+  std::vector<float> vector;             // [dim] as a user would send it
+  std::array<base::RowId, 2> sources{};  // the rows it is made of; twice the same if it is one
+  std::vector<Neighbour> neighbours;     // by FindNeighbours; nearest first, without the sources
 
-// Draws up to `count` distinct live rows of the index and reads their vectors; fewer when there are
-// not that many, or hardly any are live. The same index and seed give the same rows.
+  bool MadeOf(base::RowId row) const { return row == sources[0] || row == sources[1]; }
+};
+
+// Draws up to `count` queries from the live rows of the index; fewer when there are not that many,
+// or hardly any are live. The same index and seed give the same queries.
 //
 // Errors: as Searcher::Search.
-absl::Status DrawSample(const SearchView& view, const SearchRequest& request, size_t count,
-                        uint64_t seed, CalibrationSample* sample);
+absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, size_t count,
+                         uint64_t seed, std::vector<CalibrationQuery>* queries);
 
-// Finds the `k` nearest live rows of the index for every row of the sample, without itself, in one
-// pass over the raw plane.
+// Finds the `count` nearest live rows of the index for every query, in one pass over the raw plane.
 //
 // Errors: as Searcher::Search.
-// Memory: about 50 k bytes per query and thread.
-absl::Status FindTruth(const SearchView& view, const SearchRequest& request, size_t k,
-                       uint32_t thread_count, CalibrationSample* sample);
+// Memory: 12 * count bytes per query and thread.
+absl::Status FindNeighbours(const SearchView& view, const SearchRequest& request, size_t count,
+                            uint32_t thread_count, std::span<CalibrationQuery> queries);
 
 }  // namespace tessera::query

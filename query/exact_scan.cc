@@ -12,9 +12,10 @@ namespace {
 // Units in memory at once for one scan.
 constexpr size_t kPortionUnits = 128;
 
-struct UnitPlace {
-  const ListPart* part;
-  uint32_t unit;  // within the part
+struct Scratch {
+  std::vector<RawUnit> portion;  // without their records
+  std::vector<RawUnit> missing;
+  std::vector<storage::FetchRequest> requests;
 };
 
 void Offer(const ExactTarget& target, const std::byte* record) {
@@ -22,45 +23,35 @@ void Offer(const ExactTarget& target, const std::byte* record) {
   if (dissimilarity <= target.hits->threshold()) target.hits->Push(ToHit(record, dissimilarity));
 }
 
-void ScanUnit(const SearchContext& context, const UnitPlace& place, const std::byte* unit,
-              std::span<const ExactTarget> targets) {
-  const IndexView& index = *context.view.index;
-  const size_t record_bytes = index::RawRecordBytes(index.field);
-  const uint32_t first = place.unit * index.raw_rows_per_unit;
-  const uint32_t end = std::min(place.part->rows, first + index.raw_rows_per_unit);
-  const uint64_t position = uint64_t{place.part->first_block} * 64;
-  for (uint32_t slot = first; slot < end; ++slot) {
-    if (!context.view.live.IsLive(position + slot)) continue;
-    const std::byte* record = unit + (slot - first) * record_bytes;
-    for (const ExactTarget& target : targets) Offer(target, record);
-    context.stats.reranked += targets.size();
-  }
+uint32_t UnitNumber(const IndexView& index, const RawUnit& unit) {
+  return index.parts[unit.part].raw_unit + unit.first_slot / index.raw_rows_per_unit;
 }
 
-absl::Status ScanPortion(const SearchContext& context, std::span<const UnitPlace> places,
-                         std::span<const ExactTarget> targets,
-                         std::vector<storage::FetchRequest>* requests,
-                         std::vector<UnitPlace>* missing) {
+absl::Status VisitPortion(const SearchContext& context, Scratch* scratch,
+                          absl::FunctionRef<void(const RawUnit& unit)> visit) {
   TESSERA_RETURN_IF_ERROR(context.CheckStop());
   const IndexView& index = *context.view.index;
-  requests->clear();
-  missing->clear();
-  for (const UnitPlace& place : places) {
-    const uint32_t unit = place.part->raw_unit + place.unit;
-    if (const std::byte* data = index.raw->Peek(unit)) {
-      ScanUnit(context, place, data, targets);
+  scratch->requests.clear();
+  scratch->missing.clear();
+  for (RawUnit& unit : scratch->portion) {
+    const uint32_t number = UnitNumber(index, unit);
+    unit.records = index.raw->Peek(number);
+    if (unit.records != nullptr) {
+      visit(unit);
     } else {
-      requests->push_back({.table = index.raw.get(), .unit = unit});
-      missing->push_back(place);
+      scratch->requests.push_back({.table = index.raw.get(), .unit = number});
+      scratch->missing.push_back(unit);
     }
   }
+  scratch->portion.clear();
   storage::FetchStats fetched;
   absl::Status status;
-  if (!requests->empty()) {
+  if (!scratch->requests.empty()) {
     status = index.cache->Fetch(
-        context.guard, *requests,
-        [&](size_t request, const std::byte* data) {
-          ScanUnit(context, (*missing)[request], data, targets);
+        context.guard, scratch->requests,
+        [&](size_t request, const std::byte* records) {
+          scratch->missing[request].records = records;
+          visit(scratch->missing[request]);
         },
         &fetched);
   }
@@ -71,23 +62,35 @@ absl::Status ScanPortion(const SearchContext& context, std::span<const UnitPlace
 
 }  // namespace
 
+absl::Status VisitRawUnits(const SearchContext& context, uint32_t begin, uint32_t end,
+                           absl::FunctionRef<void(const RawUnit& unit)> visit) {
+  const IndexView& index = *context.view.index;
+  Scratch scratch;
+  for (uint32_t part = begin; part < end; ++part) {
+    const uint32_t part_rows = index.parts[part].rows;
+    for (uint32_t slot = 0; slot < part_rows; slot += index.raw_rows_per_unit) {
+      const uint32_t rows = std::min(index.raw_rows_per_unit, part_rows - slot);
+      scratch.portion.push_back({.part = part, .first_slot = slot, .rows = rows});
+      if (scratch.portion.size() < kPortionUnits) continue;
+      TESSERA_RETURN_IF_ERROR(VisitPortion(context, &scratch, visit));
+    }
+  }
+  return scratch.portion.empty() ? absl::OkStatus() : VisitPortion(context, &scratch, visit);
+}
+
 absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32_t end,
                             std::span<const ExactTarget> targets) {
   const IndexView& index = *context.view.index;
-  std::vector<UnitPlace> places;
-  std::vector<UnitPlace> missing;
-  std::vector<storage::FetchRequest> requests;
-  for (uint32_t number = begin; number < end; ++number) {
-    const ListPart& part = index.parts[number];
-    for (uint32_t unit = 0; unit < index.raw_units(part); ++unit) {
-      places.push_back({&part, unit});
-      if (places.size() < kPortionUnits) continue;
-      TESSERA_RETURN_IF_ERROR(ScanPortion(context, places, targets, &requests, &missing));
-      places.clear();
+  const size_t record_bytes = index::RawRecordBytes(index.field);
+  return VisitRawUnits(context, begin, end, [&](const RawUnit& unit) {
+    const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
+    for (uint32_t row = 0; row < unit.rows; ++row) {
+      if (!context.view.live.IsLive(position + row)) continue;
+      const std::byte* record = unit.records + row * record_bytes;
+      for (const ExactTarget& target : targets) Offer(target, record);
+      context.stats.reranked += targets.size();
     }
-  }
-  if (places.empty()) return absl::OkStatus();
-  return ScanPortion(context, places, targets, &requests, &missing);
+  });
 }
 
 void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> targets,

@@ -18,6 +18,21 @@
 
 namespace tessera::query {
 
+// Rows first_slot .. first_slot + rows - 1 of a part, one after the other.
+struct RawUnit {
+  uint32_t part = 0;
+  uint32_t first_slot = 0;
+  uint32_t rows = 0;
+  const std::byte* records = nullptr;
+};
+
+// Hands all raw units of parts [begin, end) to `visit`, in any order. A unit is valid during the
+// call only; dead rows are in it as well.
+//
+// Errors: as Searcher::Search.
+absl::Status VisitRawUnits(const SearchContext& context, uint32_t begin, uint32_t end,
+                           absl::FunctionRef<void(const RawUnit& unit)> visit);
+
 // One query's share of a scan.
 struct ExactTarget {
   const index::RowDistance* distance = nullptr;

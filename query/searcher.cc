@@ -11,6 +11,7 @@
 #include "query/list_scanner.h"
 #include "query/raw_reader.h"
 #include "query/search_context.h"
+#include "query/search_space.h"
 #include "query/top_hits.h"
 
 namespace tessera::query {
@@ -42,17 +43,6 @@ absl::Status CheckRequest(const SearchView& view, std::span<const float> query,
                                                    ", must be at least 0"));
   }
   return absl::OkStatus();
-}
-
-// The query in search space: of unit length under cosine.
-void ToSearchSpace(base::Metric metric, std::span<const float> query, std::vector<float>* out) {
-  out->assign(query.begin(), query.end());
-  if (metric != base::Metric::kCosine) return;
-  double norm2 = 0;
-  for (const float x : query) norm2 += double{x} * x;
-  if (norm2 == 0) return;
-  const double scale = 1.0 / std::sqrt(norm2);
-  for (float& x : *out) x = static_cast<float>(x * scale);
 }
 
 }  // namespace
