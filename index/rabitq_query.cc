@@ -65,8 +65,8 @@ class RaBitQQuery final : public QueryCode {
   float total = 0;
   float norm2 = 0;  // |q|^2
   float byte_step = 0;
-  float byte_middle = 0;     // sum of `bytes` times the middle code
-  float rotation_noise = 0;  // variance of <x', q'> by rounding in the rotation
+  float byte_middle = 0;  // sum of `bytes` times the middle code
+  float rotation_sd = 0;  // of <x', q'> by rounding in the rotation
 };
 
 const RaBitQQuery& Cast(const QueryCode& code) {
@@ -159,11 +159,12 @@ ListForm FormOf(const rabitq::PlaneHeader& header, const HeadFit& fit, float gap
   ListForm form;
   form.slope_a = fit.alpha * header.a.scale * inverse;
   form.slope_b = gap * header.b.scale * inverse;
-  // The code's error, and the rounding of the table's weights and of the two factors, each uniform
-  // within a step.
+  // The code's error, what rotating in bytes rounds away, and the rounding of the table's weights
+  // and of the two factors, each uniform within a step.
   const float code_sd = p.sigma * inverse;
+  const float rotation_sd = q.rotation_sd * inverse;
   const float variance =
-      code_sd * code_sd * fit.gap2 +
+      code_sd * code_sd * fit.gap2 + rotation_sd * rotation_sd +
       (static_cast<float>(p.code_dim) + form.slope_a * form.slope_a + form.slope_b * form.slope_b) /
           12;
   form.base = (fit.alpha * header.a.offset + gap * header.b.offset) * inverse + q.half_total -
@@ -205,9 +206,9 @@ void RaBitQCodec::PrepareQuery(const float* query, QueryCode* code) const {
     q->rotated[j] = q->byte_step * row_step_[j] * static_cast<float>(q->sums[j] - 128 * sum);
   }
   // Both roundings are uniform within a step, and x' is +-1/2 in every dimension.
-  q->rotation_noise =
-      (q->byte_step * q->byte_step * static_cast<float>(p_.code_dim) + row_step_norm2_ * q->norm2) /
-      48;
+  const float noise =
+      q->byte_step * q->byte_step * static_cast<float>(p_.code_dim) + row_step_norm2_ * q->norm2;
+  q->rotation_sd = std::sqrt(noise / 48);
   BuildWeights(q);
   q->fastscan.build_table(q->cleared.data(), q->set.data(), lines_, q->table.get());
 }

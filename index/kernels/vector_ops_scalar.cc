@@ -1,20 +1,38 @@
+#include <cstring>
+
 #include "base/float16.h"
 #include "index/kernels/vector_ops.h"
 
 namespace tessera::index {
 namespace {
 
-float ToFloat(float value) { return value; }
-float ToFloat(uint16_t value) { return base::F16ToF32(value); }
-float ToFloat(int8_t value) { return static_cast<float>(value); }
-float ToFloat(uint8_t value) { return static_cast<float>(value); }
+float ToFloat(float value) {
+  return value;
+}
+float ToFloat(uint16_t value) {
+  return base::F16ToF32(value);
+}
+float ToFloat(int8_t value) {
+  return static_cast<float>(value);
+}
+float ToFloat(uint8_t value) {
+  return static_cast<float>(value);
+}
+
+// Rows have any alignment.
+template <typename T>
+float ElementOf(const T* row, size_t i) {
+  T value;
+  std::memcpy(&value, row + i, sizeof(T));
+  return ToFloat(value);
+}
 
 // Four sums that do not wait for each other, as a compiler may not reorder float additions.
 template <typename T>
 float L2(const float* query, const T* row, size_t dim) {
   float sums[4] = {};
   for (size_t i = 0; i < dim; ++i) {
-    const float gap = query[i] - ToFloat(row[i]);
+    const float gap = query[i] - ElementOf(row, i);
     sums[i % 4] += gap * gap;
   }
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -23,14 +41,14 @@ float L2(const float* query, const T* row, size_t dim) {
 template <typename T>
 float Dot(const float* query, const T* row, size_t dim) {
   float sums[4] = {};
-  for (size_t i = 0; i < dim; ++i) sums[i % 4] += query[i] * ToFloat(row[i]);
+  for (size_t i = 0; i < dim; ++i) sums[i % 4] += query[i] * ElementOf(row, i);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 template <typename T>
 float Norm2(const T* row, size_t dim) {
   float sums[4] = {};
-  for (size_t i = 0; i < dim; ++i) sums[i % 4] += ToFloat(row[i]) * ToFloat(row[i]);
+  for (size_t i = 0; i < dim; ++i) sums[i % 4] += ElementOf(row, i) * ElementOf(row, i);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
