@@ -20,8 +20,8 @@ namespace tessera::api {
 namespace {
 
 constexpr absl::Duration kShutdownGrace = absl::Seconds(10);
-// What the smallest request that every server takes needs.
-constexpr uint64_t kBufferBytesMin = 4 * kRequestBytesFloor;
+// Below this gRPC's own bound does not go.
+constexpr uint64_t kBufferBytesMin = 16 * kRequestBytesFloor;
 constexpr uint64_t kServeMemoryLimitFloor = db::kMemoryLimitFloor + kBufferBytesMin;
 
 struct ServeFlags {

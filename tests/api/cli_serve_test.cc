@@ -41,7 +41,7 @@ TEST(CliServeTest, ServesUntilStoppedAndEndsWell) {
 TEST(CliServeTest, TheFloorIsEnough) {
   CliRunner runner;
   const CliResult result = runner.Run(
-      {"serve", "--data", "fake", "--listen", "127.0.0.1:0", "--memory-limit", "144MiB"});
+      {"serve", "--data", "fake", "--listen", "127.0.0.1:0", "--memory-limit", "192MiB"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(runner.last_options().memory_limit, db::kMemoryLimitFloor);
 }
@@ -69,7 +69,7 @@ TEST(CliServeTest, WrongUsage) {
   EXPECT_EQ(runner.Run({"serve", "--data", "fake", "--listen", "nowhere"}).code, 2);
   EXPECT_EQ(runner.Run({"serve", "--data", "fake", "--listen", "h:70000"}).code, 2);
   EXPECT_EQ(runner.Run({"serve", "--data", "fake", "--memory-limit", "1MiB"}).code, 2);
-  EXPECT_EQ(runner.Run({"serve", "--data", "fake", "--memory-limit", "143MiB"}).code, 2);
+  EXPECT_EQ(runner.Run({"serve", "--data", "fake", "--memory-limit", "191MiB"}).code, 2);
   EXPECT_EQ(runner.opens(), 0);
 }
 
