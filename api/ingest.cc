@@ -65,6 +65,15 @@ absl::StatusOr<IngestSummary> BulkIngest(db::Collection& collection, const db::P
   return IngestSummary{.stored = rows, .bulk = true};
 }
 
+// An ingest that is faster than the absorption of what it writes waits for it instead of failing.
+absl::Status UpsertWithRoom(db::Collection& collection, const std::vector<db::Point>& batch,
+                            db::Ack ack) {
+  absl::Status status = collection.Upsert(batch, ack).status();
+  if (!absl::IsResourceExhausted(status)) return status;
+  if (!collection.Absorb().ok()) return status;
+  return collection.Upsert(batch, ack).status();
+}
+
 absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
                                            const db::PointSource& source,
                                            const IngestOptions& options) {
@@ -77,10 +86,9 @@ absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
     const uint64_t count = batch.size();
     if (count == 0) return summary;
     reporter.Received(count);
-    TESSERA_RETURN_IF_ERROR(collection.Upsert(std::move(batch), options.ack).status());
+    TESSERA_RETURN_IF_ERROR(UpsertWithRoom(collection, batch, options.ack));
     summary.stored += count;
     reporter.Stored(count);
-    batch = {};
   }
 }
 

@@ -21,9 +21,11 @@ inline constexpr uint64_t kBulkPointsMin = 2'000;
 inline constexpr uint64_t kBulkBytesMin = uint64_t{4} << 20;  // of vectors
 
 enum class IngestMode {
-  kAuto,    // bulk when much is loaded into an empty collection, else upserts
-  kBulk,    // all visible at the end, or nothing
-  kUpsert,  // batch by batch; what was stored before an error stays
+  kAuto,  // bulk when much is loaded into an empty collection, else upserts
+  kBulk,  // all visible at the end, or nothing
+  // Batch by batch; what was stored before an error stays. When the collection has no room for more
+  // rows outside its lists, they are absorbed first.
+  kUpsert,
 };
 
 struct IngestProgress {

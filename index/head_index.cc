@@ -30,8 +30,9 @@ constexpr float kSpreadWeightL2 = 0.1F;
 constexpr float kSpreadWeightCosine = 0.4F;
 constexpr float kSpreadWeightInnerProduct = 0.2F;
 
-// Codes up to which all heads are compared: beyond, the tier is faster.
-constexpr size_t kFlatBytesMax = size_t{512} << 10;
+// Codes up to which all heads are compared: beyond, the tier is faster. About half of a core's
+// second-level cache.
+constexpr size_t kFlatBytesMax = size_t{1} << 20;
 // Fewer heads than this make too few groups.
 constexpr size_t kTierHeadsMin = 1024;
 

@@ -24,8 +24,9 @@
 //   f32 scales[heads] | f32 spreads[heads] | u8 codes[heads * dim] | the tier, see head_tier.h |
 //   u32 CRC-32C of all before it
 //
-// While the codes fit the second-level cache a query is compared with all of them; beyond, a tier
-// of groups and one-bit codes picks the heads to compare.
+// Up to a megabyte of codes a query is compared with all of them; beyond, a tier of groups and
+// one-bit codes picks the heads to compare. For 64 hits, on one core of a busy machine: glove-100,
+// 1.4K heads 4.3 us, 18K heads 19 us with 98.9 % of the best heads found; sift, 143K heads 42 us.
 //
 // Threads: a HeadIndex is immutable and shared; a HeadScratch belongs to one thread at a time.
 #pragma once

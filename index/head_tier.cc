@@ -18,6 +18,8 @@ namespace {
 
 // Width of the bound in the scan.
 constexpr float kEps = 1.5F;
+// With fewer wanted heads than this the limit is drawn from too few estimates.
+constexpr size_t kWantedLeast = 32;
 // Survivors that are compared exactly, for each wanted head.
 constexpr size_t kCandidatesPerHead = 8;
 
@@ -121,7 +123,7 @@ void HeadTier::Candidates(const HeadTierQuery& query, HeadTierScratch* scratch,
   }
   MakePoint(query, scratch);
   codec_->PrepareQuery(scratch->point_.data(), scratch->code_.get());
-  const size_t wanted = std::min(query.wanted, members_.size());
+  const size_t wanted = std::min(std::max(query.wanted, kWantedLeast), members_.size());
   size_t count = 0;
   size_t scanned = 0;
   for (size_t groups = GroupsFor(wanted);; groups = std::min(2 * groups, group_count())) {

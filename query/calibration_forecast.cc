@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -11,6 +12,7 @@
 #include "index/head_index.h"
 #include "index/parallel_for.h"
 #include "query/search_space.h"
+#include "query/top_hits.h"
 #include "storage/epoch.h"
 
 namespace tessera::query {
@@ -22,6 +24,9 @@ struct Forecast::Scratch {
   std::vector<index::HeadHit> hits;  // all lists, in probe order
   std::vector<uint32_t> list_place;  // list -> place in hits
   std::vector<uint64_t> mask;
+  std::vector<float> taus;  // when the list of each neighbour is probed
+  std::vector<uint32_t> order;
+  KthSmallest kth;
   std::vector<index::Survivor> survivors;
   std::vector<float> fine;  // estimates of the neighbours
   std::vector<storage::FetchRequest> requests;
@@ -125,9 +130,35 @@ absl::Status Forecast::Examine(const Task& task, const CalibrationQuery& query, 
                                    .fine_place = 0,
                                    .eps = static_cast<uint8_t>(task.eps_grid.size())});
   storage::CacheGuard guard;
+  FindTaus(task, ranked, &s);
   TESSERA_RETURN_IF_ERROR(FindWidths(task, nearest, guard, &s, entries));
   if (!index.has_fine() || !index.fetch_fine) return absl::OkStatus();
   return FindFinePlaces(task, ranked, guard, &s, entries);
+}
+
+// What tau is, at least, when the list of each neighbour is scanned.
+void Forecast::FindTaus(const Task& task, std::span<const Neighbour> ranked, Scratch* scratch) {
+  Scratch& s = *scratch;
+  const IndexView& index = *task.view.index;
+  const auto place_of = [&](uint32_t i) {
+    return s.list_place[index.parts[ranked[i].place.part].list];
+  };
+  s.order.resize(ranked.size());
+  std::iota(s.order.begin(), s.order.end(), 0U);
+  std::sort(s.order.begin(), s.order.end(),
+            [&](uint32_t a, uint32_t b) { return place_of(a) < place_of(b); });
+  // Rows farther than the ranked ones are not known.
+  const float farthest = ranked.back().dissimilarity;
+  s.kth.Reset(task.k);
+  s.taus.resize(ranked.size());
+  for (size_t begin = 0; begin < s.order.size();) {
+    const float tau = std::min(s.kth.value(), farthest);
+    size_t end = begin;
+    for (; end < s.order.size() && place_of(s.order[end]) == place_of(s.order[begin]); ++end) {
+      s.taus[s.order[end]] = index::ToSearchSpace(index.field.metric, tau);
+    }
+    for (; begin < end; ++begin) s.kth.Push(ranked[s.order[begin]].dissimilarity);
+  }
 }
 
 // The list's place and the width of the bound that each neighbour needs.
@@ -137,7 +168,6 @@ absl::Status Forecast::FindWidths(const Task& task, std::span<const Neighbour> n
   Scratch& s = *scratch;
   const IndexView& index = *task.view.index;
   index::ListScan scan;
-  scan.tau = index::ToSearchSpace(index.field.metric, nearest.back().dissimilarity);
   return WithUnits(
       task.view, guard, index.codes.get(), &s.requests, nearest,
       [](const RowPlace& place) { return place.part; },
@@ -154,6 +184,7 @@ absl::Status Forecast::FindWidths(const Task& task, std::span<const Neighbour> n
         scan.head_distance2 = head->distance2;
         scan.head_dot = head->dot;
         scan.block_mask = s.mask.data();
+        scan.tau = s.taus[i];
         // A row that passes a bound passes every wider one.
         const auto least =
             std::partition_point(task.eps_grid.begin(), task.eps_grid.end(), [&](float eps) {

@@ -33,7 +33,7 @@ struct MeanRecall {
 
 class Forecast {
  public:
-  // For `k` results of every query, ranked by the second plane among `neighbours` (>= k) of theirs;
+  // For `k` results of every query, judged among `neighbours` (> k) of theirs;
   // `eps_grid` [at most 255], ascending: the widths told apart.
   // Reads the code planes, and the fine records where there are some, of the neighbours.
   //
@@ -58,6 +58,7 @@ class Forecast {
 
   static absl::Status Examine(const Task& task, const CalibrationQuery& query, Scratch* scratch,
                               std::vector<Entry>* entries);
+  static void FindTaus(const Task& task, std::span<const Neighbour> ranked, Scratch* scratch);
   static absl::Status FindWidths(const Task& task, std::span<const Neighbour> nearest,
                                  storage::CacheGuard& guard, Scratch* scratch,
                                  std::vector<Entry>* entries);

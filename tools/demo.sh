@@ -4,13 +4,13 @@
 #
 #   tools/demo.sh [DIRECTORY]    data, results and page go there; default: demo-data
 #
-# Running it again begins anew.
+# Running it again begins anew. TESSERA names another program than bin/tessera.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 dataset=/usr/share/datasets/fashion-mnist
 demo=${1:-demo-data}
-tessera=bin/tessera
+tessera=${TESSERA:-bin/tessera}
 db=$demo/db
 results=$demo/results
 page=$demo/index.html

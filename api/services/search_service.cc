@@ -162,7 +162,7 @@ absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& f
   return queries;
 }
 
-// The vector of a query, or none when it is a point's.
+// The vector of a query as floats. Errors: kInvalidArgument.
 absl::StatusOr<std::vector<float>> OneQuery(const base::VectorFieldSchema& field,
                                             const v1::SearchRequest& request) {
   if (request.query_case() == v1::SearchRequest::QUERY_NOT_SET) {

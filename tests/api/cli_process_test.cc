@@ -192,10 +192,12 @@ TEST_P(CliSignalTest, ServerStopsCleanlyAndKeepsWhatItAcknowledged) {
     EXPECT_EQ(server.Stop(GetParam()), 0);
   }
   Serving again(data);
-  const auto client = NewRemoteClient(again.address());
-  const auto stats = client->Describe("c");
-  ASSERT_OK(stats);
-  EXPECT_EQ(stats->points, 100u);
+  {
+    const auto client = NewRemoteClient(again.address());
+    const auto stats = client->Describe("c");
+    ASSERT_OK(stats);
+    EXPECT_EQ(stats->points, 100u);
+  }
   EXPECT_EQ(again.Stop(GetParam()), 0);
 }
 

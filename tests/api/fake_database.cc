@@ -123,6 +123,8 @@ void FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
 absl::StatusOr<uint64_t> FakeCollection::Upsert(std::vector<db::Point> points, db::Ack ack) {
   if (absl::Status status = Check(points); !status.ok()) return status;
   base::MutexLock lock(&mu_);
+  if (upserts_until_full == 0) return absl::ResourceExhaustedError("no room for fresh rows");
+  if (upserts_until_full > 0) --upserts_until_full;
   ++upserts;
   last_ack_ = ack;
   Apply(std::move(points), &points_);
@@ -280,6 +282,7 @@ absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
 
 absl::Status FakeCollection::Absorb() {
   ++absorbs;
+  if (upserts_until_full == 0) upserts_until_full = room_after_absorb.load();
   return absl::OkStatus();
 }
 

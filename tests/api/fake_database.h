@@ -46,6 +46,8 @@ class FakeCollection : public db::Collection {
   std::atomic<int> bulk_loads_failed{0};
   std::atomic<int> upserts{0};
   std::atomic<int> absorbs{0};
+  std::atomic<int> upserts_until_full{-1};  // then kResourceExhausted until Absorb; -1: never full
+  std::atomic<int> room_after_absorb{2};    // upserts again
   std::atomic<int> searches_cancelled{0};
   std::atomic<int> searches_late{0};  // gave up at their deadline
   std::atomic<bool> search_gate_closed{false};

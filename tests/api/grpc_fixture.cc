@@ -46,10 +46,10 @@ std::string BlamedField(const grpc::Status& status) {
   return "";
 }
 
-void GrpcTest::StartServer(ServerOptions options) {
+void GrpcServerTest::StartOver(db::Database& database, ServerOptions options) {
   options.listen = "127.0.0.1:0";
   server_.reset();
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(database_, options);
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(database, options);
   ASSERT_OK(server);
   server_ = *std::move(server);
   grpc::ChannelArguments arguments;
@@ -62,6 +62,10 @@ void GrpcTest::StartServer(ServerOptions options) {
   points_ = v1::Points::NewStub(channel_);
   search_ = v1::Search::NewStub(channel_);
   ingest_ = v1::Ingest::NewStub(channel_);
+}
+
+void GrpcTest::StartServer(ServerOptions options) {
+  StartOver(database_, std::move(options));
   if (database_.ListCollections().empty()) {
     ASSERT_OK(database_.CreateCollection(FloatSchema("c", 4)));
   }

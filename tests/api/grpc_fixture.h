@@ -1,4 +1,5 @@
-// A real server on a free port over a FakeDatabase, with a stub of each service.
+// A real server on a free port over a FakeDatabase, with a stub of each service; or
+// over another database.
 #pragma once
 
 #include <memory>
@@ -48,10 +49,25 @@ MATCHER_P2(GrpcStatusIs, code, message, "") {
          testing::ExplainMatchResult(message, arg.error_message(), result_listener);
 }
 
-class GrpcTest : public testing::Test {
+// A server over any database.
+class GrpcServerTest : public testing::Test {
+ protected:
+  // `database` outlives the server; one that runs is stopped before.
+  void StartOver(db::Database& database, ServerOptions options);
+
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Collections::Stub> collections_;
+  std::unique_ptr<v1::Points::Stub> points_;
+  std::unique_ptr<v1::Search::Stub> search_;
+  std::unique_ptr<v1::Ingest::Stub> ingest_;
+};
+
+class GrpcTest : public GrpcServerTest {
  protected:
   // Starts a server with collection "c": the default field of dimension 4, f32, L2.
   void SetUp() override { StartServer({}); }
+  void TearDown() override { server_.reset(); }
   void StartServer(ServerOptions options);
 
   // Points with the ids 0 .. count - 1 and the vector (id, 0, 0, 0) into "c".
@@ -60,12 +76,6 @@ class GrpcTest : public testing::Test {
   FakeCollection& collection() { return *database_.collection("c"); }
 
   FakeDatabase database_;
-  std::unique_ptr<Server> server_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Collections::Stub> collections_;
-  std::unique_ptr<v1::Points::Stub> points_;
-  std::unique_ptr<v1::Search::Stub> search_;
-  std::unique_ptr<v1::Ingest::Stub> ingest_;
 };
 
 }  // namespace tessera::api

@@ -81,6 +81,31 @@ TEST(Ingest, ASourceThatFailsLeavesAnEmptyCollectionEmpty) {
   }
 }
 
+TEST(Ingest, UpsertsWaitForAbsorptionWhenThereIsNoRoom) {
+  FakeCollection collection(FloatSchema("c", 4));
+  collection.upserts_until_full = 1;
+  Source source(6, 10, 4);
+  IngestOptions options;
+  options.mode = IngestMode::kUpsert;
+  ASSERT_OK_AND_ASSIGN(const IngestSummary summary,
+                       IngestPoints(collection, source.Get(), options));
+  EXPECT_EQ(summary.stored, 60U);
+  EXPECT_EQ(collection.upserts, 6);
+  EXPECT_EQ(collection.absorbs, 3);  // before the 2nd, the 4th and the 6th batch
+}
+
+TEST(Ingest, UpsertsFailWhenAbsorptionMakesNoRoom) {
+  FakeCollection collection(FloatSchema("c", 4));
+  collection.upserts_until_full = 1;
+  collection.room_after_absorb = 0;
+  Source source(6, 10, 4);
+  IngestOptions options;
+  options.mode = IngestMode::kUpsert;
+  EXPECT_THAT(IngestPoints(collection, source.Get(), options).status(),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_EQ(collection.Count().value(), 10U);
+}
+
 TEST(Ingest, ProgressOfUpsertsTellsWhatIsStoredBeforeAnError) {
   FakeCollection collection(FloatSchema("c", 4));
   Source source(2, 10, 4, absl::DataLossError("torn"));
