@@ -49,8 +49,10 @@ test-tsan:
 	cmake --build --preset tsan -j $(JOBS)
 	ctest --preset tsan -LE 'slow|process'
 
+test-asan-all test-tsan: export TESSERA_TEST_SEED = $(shell date +%s)
+
 test-all: test test-asan-all test-tsan lint  ## test, then tsan, clang-tidy and the long runs
-	ctest --preset release -L slow
+	TESSERA_TEST_SEED=$$(date +%s) ctest --preset release -L slow
 
 lint:  ## clang-format (check only) and clang-tidy
 	tools/install-deps.sh --lint

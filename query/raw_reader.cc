@@ -18,6 +18,7 @@ constexpr size_t kSlotsAhead = 64;
 
 void PrefetchBytes(const std::byte* at, size_t bytes) {
   for (size_t i = 0; i < bytes; i += kCacheLine) __builtin_prefetch(at + i);
+  __builtin_prefetch(at + bytes - 1);
 }
 
 }  // namespace
@@ -28,14 +29,16 @@ void RawReader::Begin(const SearchContext& context, TopHits* hits) {
   hits_ = hits;
   divider_ = UnitDivider(index.raw_rows_per_unit);
   record_bytes_ = index::RawRecordBytes(index.field);
-  prefetch_bytes_ = std::min(record_bytes_, kPrefetchLinesMax * kCacheLine);
+  prefetch_bytes_ = std::min(index.field.dim * base::ElementBytes(index.field.type),
+                             kPrefetchLinesMax * kCacheLine);
 }
 
 const std::byte* RawReader::PeekRecord(RowPlace place) const {
   const std::byte* unit = context_->view.index->raw->Peek(UnitOf(place));
   if (unit == nullptr) return nullptr;
   const std::byte* record = unit + divider_.row(place.slot) * record_bytes_;
-  PrefetchBytes(record, prefetch_bytes_);
+  // What is before the vector is read of the best rows only.
+  PrefetchBytes(index::RawVector(record), prefetch_bytes_);
   return record;
 }
 
