@@ -17,7 +17,7 @@ target_compile_options(tessera_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wcast-qual -Wundef
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
   # GCC 12 reports uninitialised values inside its own intrinsics headers at -O2 and above.
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-uninitialized>
   $<$<BOOL:${TESSERA_WERROR}>:-Werror>)
 target_compile_definitions(tessera_options INTERFACE
   TESSERA_VERSION="${PROJECT_VERSION}" $<$<BOOL:${TESSERA_CHECKS}>:TESSERA_CHECKS=1>)
