@@ -42,7 +42,7 @@ std::vector<std::byte> UnitContent(uint32_t table, uint32_t unit, uint32_t bytes
 }
 
 bool HoldsUnit(const std::byte* data, uint32_t table, uint32_t unit, uint32_t bytes) {
-  return std::memcmp(data, UnitContent(table, unit, bytes).data(), bytes) == 0;
+  return bytes == 0 || std::memcmp(data, UnitContent(table, unit, bytes).data(), bytes) == 0;
 }
 
 class PageCacheTest : public testing::Test {
