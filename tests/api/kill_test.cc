@@ -49,7 +49,7 @@ struct Knowledge {
 class Server {
  public:
   explicit Server(const std::string& data)
-      : process_({"serve", "--data", data, "--listen", "127.0.0.1:0", "--memory-limit", "160MiB"}) {
+      : process_({"serve", "--data", data, "--listen", "127.0.0.1:0", "--memory-limit", "192MiB"}) {
     const std::string ready = process_.ReadLine();
     const size_t at = ready.find("127.0.0.1:");
     TESSERA_CHECK(at != std::string::npos);
