@@ -124,7 +124,8 @@ absl::Status LiveReader::Visit(const Chunk& chunk) const {
                                             ", a raw plane goes on"));
   }
   const query::ListPart& part = view_.parts[chunk.part];
-  const size_t record_bytes = index::RawRecordBytes(view_.field);
+  const index::RawUnitShape shape(view_.field);
+  std::vector<std::byte> record(index::RawRecordBytes(view_.field));
   const uint64_t first = uint64_t{part.first_block} * index::kBlockRows;
   std::span<const std::byte> rest = chunk.buffer.span();
   for (uint32_t unit = chunk.first_unit; unit < chunk.end_unit; ++unit) {
@@ -138,8 +139,8 @@ absl::Status LiveReader::Visit(const Chunk& chunk) const {
     for (uint32_t i = 0; i < rows; ++i) {
       const uint32_t slot = unit * view_.raw_rows_per_unit + i;
       if (!live_.IsLive(first + slot)) continue;
-      TESSERA_RETURN_IF_ERROR(
-          visit_(chunk.part, slot, rest.subspan(i * record_bytes, record_bytes)));
+      shape.LoadRecord(rest.data(), i, record.data());
+      TESSERA_RETURN_IF_ERROR(visit_(chunk.part, slot, record));
     }
     rest = rest.subspan(bytes);
   }

@@ -51,16 +51,15 @@ uint32_t PartWriter::Plan(const PartPlan& plan, uint32_t part, uint32_t end, Bat
 
 void PartWriter::WriteRawPlane(const RowGroup& group, uint32_t part, uint32_t rows,
                                std::byte* plane) const {
-  const size_t record_bytes = index::RawRecordBytes(field_);
+  const index::RawUnitShape shape(field_);
   const size_t stride = index::RawUnitStride(field_);
   const uint32_t per_unit = index::RawRowsPerUnit(field_);
   for (uint32_t begin = 0; begin < rows; begin += per_unit, plane += stride) {
     const uint32_t count = std::min(per_unit, rows - begin);
+    std::memset(plane, 0, index::RawUnitBytes(field_, count));
     for (uint32_t i = 0; i < count; ++i) {
-      std::memcpy(plane + i * record_bytes, group.Record(part, begin + i), record_bytes);
+      shape.StoreRecord(group.Record(part, begin + i), i, plane);
     }
-    const size_t used = count * record_bytes;
-    std::memset(plane + used, 0, index::RawUnitBytes(field_, count) - used);
   }
 }
 

@@ -121,7 +121,7 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
          .unit = index.parts[place->part].raw_unit + place->slot / index.raw_rows_per_unit});
     slots.push_back(place->slot % index.raw_rows_per_unit);
   }
-  const size_t record_bytes = index::RawRecordBytes(index.field);
+  const index::RawUnitShape shape(index.field);
   const size_t vector_bytes = index.field.dim * base::ElementBytes(index.field.type);
   absl::Status status;
   for (size_t begin = 0; begin < requests.size(); begin += kUnitsPerFetch) {
@@ -129,15 +129,15 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
     const size_t count = std::min(kUnitsPerFetch, requests.size() - begin);
     TESSERA_RETURN_IF_ERROR(engine_.cache->Fetch(
         guard, std::span(requests).subspan(begin, count), [&](size_t i, const std::byte* unit) {
-          const std::byte* record = unit + slots[begin + i] * record_bytes;
-          const base::RowId row = index::RawRowId(record);
+          const size_t slot = slots[begin + i];
+          const base::RowId row = index::RawRowId(shape.Header(unit, slot));
           if (row != sorted[begin + i]) {
             status = absl::DataLossError(absl::StrCat("row ", sorted[begin + i].value,
                                                       " is not where it should be, row ", row.value,
                                                       " is"));
           }
           (*points)[order[begin + i]].vectors[field].bytes.assign(
-              reinterpret_cast<const char*>(index::RawVector(record)), vector_bytes);
+              reinterpret_cast<const char*>(shape.Vector(unit, slot)), vector_bytes);
         }));
     TESSERA_RETURN_IF_ERROR(status);
   }

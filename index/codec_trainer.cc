@@ -21,7 +21,7 @@ namespace tessera::index {
 namespace {
 
 // Share of the residuals' energy in the code plane when dimensions are dropped.
-constexpr double kEnergy = 0.85;
+constexpr double kEnergy = 0.93;
 // Dropping dimensions must make the plane at least this much smaller: the bound becomes wider, and
 // where the spectrum is flat the additional survivors cost more than the bytes saved.
 constexpr double kWorthwhileShare = 0.7;

@@ -32,7 +32,7 @@ struct CodecOptions {
 
 // Trains a RaBitQ codec.
 //
-// Code plane: the principal directions of the residuals (row minus head) that hold 85 % of their
+// Code plane: the principal directions of the residuals (row minus head) that hold 93 % of their
 //   energy, in multiples of 8, when those are clearly fewer than all; every dimension otherwise.
 // Fine plane: none for one-byte elements, whose raw rows take its place; 8 bits a dimension while
 //   such a record is one cache line, else 4.

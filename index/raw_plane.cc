@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -75,51 +76,69 @@ void EncodeRawRecord(const base::VectorFieldSchema& field, const RawRow& row, st
   base::StoreU32(record, base::Crc32c(std::span(record + 4, bytes - 4)));
 }
 
+void RawUnitShape::StoreRecord(const std::byte* record, size_t row, std::byte* unit) const {
+  std::memcpy(unit + row * kRawHeaderBytes, record, kRawHeaderBytes);
+  std::memcpy(unit + vectors_at_ + row * vector_bytes_, RawVector(record), vector_bytes_);
+}
+
+void RawUnitShape::LoadRecord(const std::byte* unit, size_t row, std::byte* record) const {
+  std::memcpy(record, Header(unit, row), kRawHeaderBytes);
+  std::memcpy(record + kRawHeaderBytes, Vector(unit, row), vector_bytes_);
+}
+
 void EncodeRawPlane(const base::VectorFieldSchema& field, std::span<const RawRow> rows,
                     std::byte* plane) {
   std::memset(plane, 0, RawPlaneBytes(field, rows.size()));
+  const RawUnitShape shape(field);
+  const size_t per_unit = RawRowsPerUnit(field);
+  std::vector<std::byte> record(RawRecordBytes(field));
   for (size_t slot = 0; slot < rows.size(); ++slot) {
-    EncodeRawRecord(field, rows[slot], plane + RawRecordOffset(field, slot));
+    EncodeRawRecord(field, rows[slot], record.data());
+    shape.StoreRecord(record.data(), slot % per_unit,
+                      plane + slot / per_unit * RawUnitStride(field));
   }
 }
 
 absl::Status ValidateRawUnit(const base::VectorFieldSchema& field, size_t unit_rows,
                              std::span<const std::byte> unit) {
-  const size_t bytes = RawRecordBytes(field);
   if (unit_rows > RawRowsPerUnit(field) || unit.size() != RawUnitBytes(field, unit_rows)) {
     return absl::DataLossError(absl::StrCat("raw unit of ", unit_rows, " rows has ", unit.size(),
                                             " bytes, must have ", RawUnitBytes(field, unit_rows)));
   }
+  const RawUnitShape shape(field);
   for (size_t row = 0; row < unit_rows; ++row) {
-    const std::byte* record = unit.data() + row * bytes;
-    const uint32_t stored = base::LoadU32(record);
-    const uint32_t actual = base::Crc32c(std::span(record + 4, bytes - 4));
+    const std::byte* header = shape.Header(unit.data(), row);
+    const uint32_t stored = base::LoadU32(header);
+    const uint32_t actual =
+        base::ExtendCrc32c(base::Crc32c(std::span(header + 4, kRawHeaderBytes - 4)),
+                           {shape.Vector(unit.data(), row), RawVectorBytes(field)});
     if (stored != actual) {
       return absl::DataLossError(absl::StrCat("raw record ", row, " of its unit has checksum ",
                                               actual, ", stored is ", stored));
     }
-    if (const char* fault = HeaderFault(record)) {
+    if (const char* fault = HeaderFault(header)) {
       return absl::DataLossError(absl::StrCat("raw record ", row, " of its unit has ", fault));
     }
   }
-  if (!AllZero(unit.data() + unit_rows * bytes, unit.data() + unit.size())) {
-    return absl::DataLossError("raw unit has bytes after its last record that are not zero");
+  if (!AllZero(shape.Header(unit.data(), unit_rows), shape.Vector(unit.data(), 0)) ||
+      !AllZero(shape.Vector(unit.data(), unit_rows), unit.data() + unit.size())) {
+    return absl::DataLossError("raw unit has bytes beside its records that are not zero");
   }
   return absl::OkStatus();
 }
 
-base::PointId RawPointId(const std::byte* record) {
-  const uint8_t* id = RawIdBytes(record);
-  switch (RawKind(record)) {
+base::PointId RawPointId(const std::byte* header) {
+  const uint8_t* id = RawIdBytes(header);
+  switch (RawKind(header)) {
     case RawIdKind::kNumber:
-      return base::PointId(base::LoadU64(record + 24));
+      return base::PointId(base::LoadU64(header + 24));
     case RawIdKind::kUuid: {
       base::Uuid uuid;
       std::copy_n(id, uuid.bytes.size(), uuid.bytes.begin());
       return base::PointId(uuid);
     }
     case RawIdKind::kString:
-      return base::PointId(std::string(id, id + RawIdLength(record)));
+      return base::PointId(std::string(id, id + RawIdLength(header)));
     case RawIdKind::kLongString:
       break;
   }

@@ -1,6 +1,6 @@
 // The raw plane of a list: the vectors as they were sent, with what a reply needs.
 //
-// Record of slot s, little-endian, row-major:
+// Record of a row, little-endian, as it is handed about while an index is built:
 //    0  u32     crc32c     of every byte after it
 //    4  u8      id kind    RawIdKind
 //    5  u8      id length  bytes of a string id (16 for a long one); 8 and 16 for the others
@@ -11,9 +11,11 @@
 //                          string longer than 16 bytes its first 8 and RawLongIdHash (u64 LE)
 //   40          vector     dim elements, then zeros up to a multiple of 4
 //
-// Records are grouped in units of RawRowsPerUnit rows, the piece that is read and checked; units
-// lie at a stride of RawUnitStride, a multiple of 512, with zeros between; the last is cut after
-// its last record and padded to 512.
+// A plane keeps records in units of RawRowsPerUnit rows, the piece that is read and checked. A unit
+// has the headers (the first 40 bytes) of its rows, then, from RawVectorsAt, a multiple of 64, their
+// vectors: a comparison touches a vector alone, and as few cache lines as it can. Units lie at a
+// stride of RawUnitStride, a multiple of 512, with zeros between; the last is cut after its last
+// vector and padded to 512.
 //
 // Threads: free functions without shared state.
 #pragma once
@@ -33,6 +35,7 @@
 namespace tessera::index {
 
 inline constexpr size_t kRawHeaderBytes = 40;
+inline constexpr size_t kRawVectorsAlignment = 64;
 inline constexpr size_t kRawUnitAlignment = 512;
 inline constexpr size_t kRawUnitGoalBytes = 4096;
 inline constexpr size_t kRawInlineIdBytes = 16;
@@ -40,12 +43,26 @@ inline constexpr size_t kRawInlineIdBytes = 16;
 // Values are on disk: never renumber.
 enum class RawIdKind : uint8_t { kNumber = 0, kUuid = 1, kString = 2, kLongString = 3 };
 
+constexpr size_t RawVectorBytes(const base::VectorFieldSchema& field) {
+  return (field.dim * base::ElementBytes(field.type) + 3) / 4 * 4;
+}
 constexpr size_t RawRecordBytes(const base::VectorFieldSchema& field) {
-  return (kRawHeaderBytes + field.dim * base::ElementBytes(field.type) + 3) / 4 * 4;
+  return kRawHeaderBytes + RawVectorBytes(field);
+}
+// Where the vectors of a unit begin that has room for `rows` headers.
+constexpr size_t RawVectorsAfter(size_t rows) {
+  return (rows * kRawHeaderBytes + kRawVectorsAlignment - 1) / kRawVectorsAlignment *
+         kRawVectorsAlignment;
 }
 constexpr uint32_t RawRowsPerUnit(const base::VectorFieldSchema& field) {
-  const size_t rows = kRawUnitGoalBytes / RawRecordBytes(field);
+  size_t rows = kRawUnitGoalBytes / RawRecordBytes(field);
+  while (rows > 1 && RawVectorsAfter(rows) + rows * RawVectorBytes(field) > kRawUnitGoalBytes) {
+    --rows;
+  }
   return rows == 0 ? 1 : static_cast<uint32_t>(rows);
+}
+constexpr size_t RawVectorsAt(const base::VectorFieldSchema& field) {
+  return RawVectorsAfter(RawRowsPerUnit(field));
 }
 constexpr size_t RawUnitCount(const base::VectorFieldSchema& field, size_t rows) {
   return (rows + RawRowsPerUnit(field) - 1) / RawRowsPerUnit(field);
@@ -57,8 +74,8 @@ constexpr size_t RawUnitRows(const base::VectorFieldSchema& field, size_t rows, 
 }
 // Bytes a unit of `unit_rows` rows takes, padding included.
 constexpr size_t RawUnitBytes(const base::VectorFieldSchema& field, size_t unit_rows) {
-  return (unit_rows * RawRecordBytes(field) + kRawUnitAlignment - 1) / kRawUnitAlignment *
-         kRawUnitAlignment;
+  const size_t bytes = RawVectorsAt(field) + unit_rows * RawVectorBytes(field);
+  return (bytes + kRawUnitAlignment - 1) / kRawUnitAlignment * kRawUnitAlignment;
 }
 constexpr size_t RawUnitStride(const base::VectorFieldSchema& field) {
   return RawUnitBytes(field, RawRowsPerUnit(field));
@@ -68,11 +85,28 @@ constexpr size_t RawPlaneBytes(const base::VectorFieldSchema& field, size_t rows
   const size_t last = RawUnitCount(field, rows) - 1;
   return last * RawUnitStride(field) + RawUnitBytes(field, RawUnitRows(field, rows, last));
 }
-// Where the record of `slot` begins in a plane.
-constexpr size_t RawRecordOffset(const base::VectorFieldSchema& field, size_t slot) {
-  return slot / RawRowsPerUnit(field) * RawUnitStride(field) +
-         slot % RawRowsPerUnit(field) * RawRecordBytes(field);
-}
+
+// Finds the rows of a unit.
+class RawUnitShape {
+ public:
+  RawUnitShape() = default;
+  explicit RawUnitShape(const base::VectorFieldSchema& field)
+      : vectors_at_(RawVectorsAt(field)), vector_bytes_(RawVectorBytes(field)) {}
+
+  const std::byte* Header(const std::byte* unit, size_t row) const {
+    return unit + row * kRawHeaderBytes;
+  }
+  const std::byte* Vector(const std::byte* unit, size_t row) const {
+    return unit + vectors_at_ + row * vector_bytes_;
+  }
+  // Puts a record where it belongs, and takes it from there.
+  void StoreRecord(const std::byte* record, size_t row, std::byte* unit) const;
+  void LoadRecord(const std::byte* unit, size_t row, std::byte* record) const;
+
+ private:
+  size_t vectors_at_ = 0;
+  size_t vector_bytes_ = 0;
+};
 
 struct RawRow {
   base::RowId row;
@@ -89,35 +123,37 @@ void EncodeRawRecord(const base::VectorFieldSchema& field, const RawRow& row, st
 void EncodeRawPlane(const base::VectorFieldSchema& field, std::span<const RawRow> rows,
                     std::byte* plane);
 
-// Checks one unit as it was read: its size, every record's checksum and header, and the zeros after
-// the last. What passes may be given to the accessors below.
+// Checks one unit as it was read: its size, every row's checksum and header, and the zeros beside
+// them. What passes may be given to the accessors below.
 // Errors: kDataLoss naming the record and what is wrong.
 absl::Status ValidateRawUnit(const base::VectorFieldSchema& field, size_t unit_rows,
                              std::span<const std::byte> unit);
 
-// Accessors of a valid record.
+// The vector of a record that is in one piece.
 inline const std::byte* RawVector(const std::byte* record) {
   return record + kRawHeaderBytes;
 }
-inline base::RowId RawRowId(const std::byte* record) {
-  return {base::LoadU64(record + 8)};
+
+// Accessors of a valid header.
+inline base::RowId RawRowId(const std::byte* header) {
+  return {base::LoadU64(header + 8)};
 }
-inline uint64_t RawVersion(const std::byte* record) {
-  return base::LoadU64(record + 16);
+inline uint64_t RawVersion(const std::byte* header) {
+  return base::LoadU64(header + 16);
 }
-inline RawIdKind RawKind(const std::byte* record) {
-  return static_cast<RawIdKind>(record[4]);
+inline RawIdKind RawKind(const std::byte* header) {
+  return static_cast<RawIdKind>(header[4]);
 }
-inline size_t RawIdLength(const std::byte* record) {
-  return std::to_integer<size_t>(record[5]);
+inline size_t RawIdLength(const std::byte* header) {
+  return std::to_integer<size_t>(header[5]);
 }
 // kRawInlineIdBytes bytes.
-inline const uint8_t* RawIdBytes(const std::byte* record) {
-  return reinterpret_cast<const uint8_t*>(record + 24);
+inline const uint8_t* RawIdBytes(const std::byte* header) {
+  return reinterpret_cast<const uint8_t*>(header + 24);
 }
 
 // Pre: the id is not kLongString; that one is resolved in the row store.
-base::PointId RawPointId(const std::byte* record);
+base::PointId RawPointId(const std::byte* header);
 
 // Tells long strings with a common beginning apart: CRC-32C of the whole, and of all after the
 // first 8 bytes.

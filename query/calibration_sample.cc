@@ -97,14 +97,14 @@ void CompareUnit(const SearchView& view, const RawUnit& unit,
                  std::span<const CalibrationQuery> queries,
                  const std::vector<index::RowDistance>& distances, std::vector<Nearest>* nearest) {
   const IndexView& index = *view.index;
-  const size_t record_bytes = index::RawRecordBytes(index.field);
+  const index::RawUnitShape shape(index.field);
   const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
   for (size_t i = 0; i < queries.size(); ++i) {
     Nearest& best = (*nearest)[i];
     for (uint32_t row = 0; row < unit.rows; ++row) {
-      const std::byte* record = unit.records + row * record_bytes;
-      const float dissimilarity = Ordered(distances[i](index::RawVector(record)));
-      if (dissimilarity > best.threshold() || queries[i].MadeOf(index::RawRowId(record)) ||
+      const float dissimilarity = Ordered(distances[i](shape.Vector(unit.bytes, row)));
+      if (dissimilarity > best.threshold() ||
+          queries[i].MadeOf(index::RawRowId(shape.Header(unit.bytes, row))) ||
           !view.live.IsLive(position + row)) {
         continue;
       }
@@ -128,7 +128,7 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
   queries->assign(places.size() / rows_each, {});
   for (CalibrationQuery& query : *queries) query.vector.resize(index.field.dim);
 
-  const size_t record_bytes = index::RawRecordBytes(index.field);
+  const index::RawUnitShape shape(index.field);
   storage::CacheGuard guard;
   SearchStats stats;
   const index::RowDistance unused;
@@ -138,12 +138,12 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
       context, index.raw.get(), &pending, &requests, [&](uint32_t tag, const std::byte* unit) {
         if (tag / rows_each >= queries->size()) return;
         const uint32_t row = places[tag].slot % index.raw_rows_per_unit;
-        const std::byte* record = unit + row * record_bytes;
+        const base::RowId source = index::RawRowId(shape.Header(unit, row));
         CalibrationQuery& query = (*queries)[tag / rows_each];
-        if (tag % rows_each == 0) query.sources[0] = index::RawRowId(record);
-        if (tag % rows_each == rows_each - 1) query.sources[1] = index::RawRowId(record);
+        if (tag % rows_each == 0) query.sources[0] = source;
+        if (tag % rows_each == rows_each - 1) query.sources[1] = source;
         for (size_t i = 0; i < query.vector.size(); ++i) {
-          query.vector[i] += ElementAt(index.field.type, index::RawVector(record), i);
+          query.vector[i] += ElementAt(index.field.type, shape.Vector(unit, row), i);
         }
       }));
   // The sum of two rows of enormous components may be none.

@@ -13,14 +13,14 @@ namespace {
 constexpr size_t kPortionUnits = 128;
 
 struct Scratch {
-  std::vector<RawUnit> portion;  // without their records
+  std::vector<RawUnit> portion;  // without their bytes
   std::vector<RawUnit> missing;
   std::vector<storage::FetchRequest> requests;
 };
 
-void Offer(const ExactTarget& target, const std::byte* record) {
-  const float dissimilarity = Ordered((*target.distance)(index::RawVector(record)));
-  if (dissimilarity <= target.hits->threshold()) target.hits->Push(ToHit(record, dissimilarity));
+void Offer(const ExactTarget& target, const std::byte* header, const std::byte* vector) {
+  const float dissimilarity = Ordered((*target.distance)(vector));
+  if (dissimilarity <= target.hits->threshold()) target.hits->Push(ToHit(header, dissimilarity));
 }
 
 uint32_t UnitNumber(const IndexView& index, const RawUnit& unit) {
@@ -35,8 +35,8 @@ absl::Status VisitPortion(const SearchContext& context, Scratch* scratch,
   scratch->missing.clear();
   for (RawUnit& unit : scratch->portion) {
     const uint32_t number = UnitNumber(index, unit);
-    unit.records = index.raw->Peek(number);
-    if (unit.records != nullptr) {
+    unit.bytes = index.raw->Peek(number);
+    if (unit.bytes != nullptr) {
       visit(unit);
     } else {
       scratch->requests.push_back({.table = index.raw.get(), .unit = number});
@@ -49,8 +49,8 @@ absl::Status VisitPortion(const SearchContext& context, Scratch* scratch,
   if (!scratch->requests.empty()) {
     status = index.cache->Fetch(
         context.guard, scratch->requests,
-        [&](size_t request, const std::byte* records) {
-          scratch->missing[request].records = records;
+        [&](size_t request, const std::byte* bytes) {
+          scratch->missing[request].bytes = bytes;
           visit(scratch->missing[request]);
         },
         &fetched);
@@ -81,13 +81,14 @@ absl::Status VisitRawUnits(const SearchContext& context, uint32_t begin, uint32_
 absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32_t end,
                             std::span<const ExactTarget> targets) {
   const IndexView& index = *context.view.index;
-  const size_t record_bytes = index::RawRecordBytes(index.field);
+  const index::RawUnitShape shape(index.field);
   return VisitRawUnits(context, begin, end, [&](const RawUnit& unit) {
     const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
     for (uint32_t row = 0; row < unit.rows; ++row) {
       if (!context.view.live.IsLive(position + row)) continue;
-      const std::byte* record = unit.records + row * record_bytes;
-      for (const ExactTarget& target : targets) Offer(target, record);
+      const std::byte* header = shape.Header(unit.bytes, row);
+      const std::byte* vector = shape.Vector(unit.bytes, row);
+      for (const ExactTarget& target : targets) Offer(target, header, vector);
       context.stats.reranked += targets.size();
     }
   });

@@ -18,12 +18,12 @@
 
 namespace tessera::query {
 
-// Rows first_slot .. first_slot + rows - 1 of a part, one after the other.
+// Rows first_slot .. first_slot + rows - 1 of a part; see index::RawUnitShape.
 struct RawUnit {
   uint32_t part = 0;
   uint32_t first_slot = 0;
   uint32_t rows = 0;
-  const std::byte* records = nullptr;
+  const std::byte* bytes = nullptr;
 };
 
 // Hands all raw units of parts [begin, end) to `visit`, in any order. A unit is valid during the

@@ -20,16 +20,16 @@ void StoreBigEndian(uint64_t word, uint8_t* bytes) {
   for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(word >> (56 - 8 * i));
 }
 
-HitId IdOfRecord(const std::byte* raw_record) {
-  const uint8_t* bytes = index::RawIdBytes(raw_record);
-  switch (index::RawKind(raw_record)) {
+HitId IdOfRecord(const std::byte* header) {
+  const uint8_t* bytes = index::RawIdBytes(header);
+  switch (index::RawKind(header)) {
     case index::RawIdKind::kNumber:
       return HitId::Number(base::LoadU64(reinterpret_cast<const std::byte*>(bytes)));
     case index::RawIdKind::kUuid:
       return HitId::FromUuid(bytes);
     case index::RawIdKind::kString:
       return HitId::ShortString(
-          {reinterpret_cast<const char*>(bytes), index::RawIdLength(raw_record)});
+          {reinterpret_cast<const char*>(bytes), index::RawIdLength(header)});
     case index::RawIdKind::kLongString:
       return HitId::LongString(bytes, base::LoadU64(reinterpret_cast<const std::byte*>(bytes + 8)));
   }
@@ -74,11 +74,11 @@ base::PointId HitId::ToPointId() const {
   return base::PointId(std::string(bytes.bytes.begin(), bytes.bytes.begin() + length_));
 }
 
-Hit ToHit(const std::byte* raw_record, float dissimilarity) {
+Hit ToHit(const std::byte* header, float dissimilarity) {
   return {.dissimilarity = dissimilarity,
-          .id = IdOfRecord(raw_record),
-          .row = index::RawRowId(raw_record),
-          .version = index::RawVersion(raw_record)};
+          .id = IdOfRecord(header),
+          .row = index::RawRowId(header),
+          .version = index::RawVersion(header)};
 }
 
 }  // namespace tessera::query

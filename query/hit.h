@@ -74,7 +74,7 @@ struct Hit {
   }
 };
 
-// The hit of a valid raw-plane record (index/raw_plane.h).
-Hit ToHit(const std::byte* raw_record, float dissimilarity);
+// The hit of a row by its valid raw-plane header (index/raw_plane.h).
+Hit ToHit(const std::byte* header, float dissimilarity);
 
 }  // namespace tessera::query

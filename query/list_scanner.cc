@@ -22,14 +22,6 @@ constexpr size_t kChunksPerCheck = 16;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
-template <typename Rows>
-void KeepBest(size_t count, Rows* rows) {
-  if (rows->size() <= count) return;
-  std::nth_element(rows->begin(), rows->begin() + static_cast<ptrdiff_t>(count) - 1, rows->end(),
-                   [](const auto& a, const auto& b) { return a.estimate < b.estimate; });
-  rows->resize(count);
-}
-
 }  // namespace
 
 void ListScanner::Begin(const SearchContext& context, const index::QueryCode& code,
@@ -41,7 +33,8 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   raw_ = raw;
   ClearRun();
   missing_.clear();
-  rerank_ = std::max(context.request.settings.rerank, context.request.limit);
+  rerank_ = std::max(index_->has_fine() ? context.request.settings.rerank : 0U,
+                     context.request.limit);
   fine_divider_ = UnitDivider(index_->fine_rows_per_unit);
   fine_bytes_ = index_->codec->FineRecordBytes();
   tau_ = kInfinity;
@@ -227,8 +220,10 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
                                 .next_code_plane = next_codes,
                                 .next_rows = next_rows};
   const size_t count = index_->codec->ScanList(*code_, scan, survivors_.data());
+  const size_t before = chunk->rows.size();
+  chunk->rows.resize(before + count);
   for (size_t i = 0; i < count; ++i) {
-    chunk->rows.push_back({survivors_[i].estimate, run, survivors_[i].slot});
+    chunk->rows[before + i] = {survivors_[i].estimate, run, survivors_[i].slot};
   }
 }
 
@@ -248,7 +243,7 @@ void ListScanner::LocateRecords(Chunk* chunk) {
     const RunPart& part = run_[candidate.run];
     const std::byte* record = nullptr;
     if (!index_->has_fine()) {
-      record = raw_->PeekRecord({part.number, candidate.slot});
+      record = raw_->PeekVector({part.number, candidate.slot});
     } else if (const std::byte* unit =
                    index_->fine->Peek(part.fine_unit + fine_divider_.unit(candidate.slot))) {
       record = unit + fine_divider_.row(candidate.slot) * fine_bytes_;
@@ -265,6 +260,11 @@ float ListScanner::FineEstimate(const RunPart& part, const std::byte* record) co
   return estimate < kLargest ? estimate : kLargest;
 }
 
+float ListScanner::RawDistance(const std::byte* vector) const {
+  ++context_->stats.reranked;
+  return index::ToSearchSpace(index_->field.metric, raw_->Distance(vector));
+}
+
 // Estimates or compares the chunk's rows by the second plane; those without it are put off.
 void ListScanner::Refine(Chunk* chunk) {
   const size_t count = chunk->rows.size();
@@ -275,17 +275,15 @@ void ListScanner::Refine(Chunk* chunk) {
     const std::byte* record = chunk->records[i];
     if (record == nullptr) continue;
     keys_[i] = index_->has_fine() ? FineEstimate(run_[chunk->rows[i].run], record)
-                                  : raw_->Distance(record);
+                                  : RawDistance(record);
   }
   for (size_t i = 0; i < count; ++i) {
     Candidate candidate = chunk->rows[i];
     if (chunk->records[i] == nullptr) {
       deferred_.push_back(candidate);
-    } else if (index_->has_fine()) {
+    } else {
       candidate.estimate = keys_[i];
       AddToPool(candidate);
-    } else {
-      raw_->Offer(chunk->records[i], keys_[i]);
     }
   }
   UpdateTau();
@@ -293,15 +291,27 @@ void ListScanner::Refine(Chunk* chunk) {
 
 void ListScanner::AddToPool(const Candidate& candidate) {
   kth_.Push(candidate.estimate);
-  if (candidate.estimate >= pool_threshold_) return;
+  // Exact distances beyond the limit-th best are no hits; estimates may be, as far as rerank_ goes.
+  const float most = index_->has_fine() ? pool_threshold_ : kth_.value();
+  if (candidate.estimate > most) return;
   pool_.push_back(candidate);
   if (pool_.size() >= 2 * rerank_ + 64) TrimPool();
 }
 
+// Leaves the best `rerank_`. Of exact distances also those that equal the last: ids decide.
 void ListScanner::TrimPool() {
   if (pool_.size() <= rerank_) return;
-  KeepBest(rerank_, &pool_);
-  pool_threshold_ = pool_.back().estimate;
+  const auto last = pool_.begin() + static_cast<ptrdiff_t>(rerank_) - 1;
+  std::nth_element(pool_.begin(), last, pool_.end(), [](const Candidate& a, const Candidate& b) {
+    return a.estimate < b.estimate;
+  });
+  pool_threshold_ = last->estimate;
+  const auto keep = index_->has_fine()
+                        ? last + 1
+                        : std::partition(last + 1, pool_.end(), [this](const Candidate& row) {
+                            return row.estimate <= pool_threshold_;
+                          });
+  pool_.erase(keep, pool_.end());
 }
 
 // Reads the fine units of the rows that were put off and adds their estimates.

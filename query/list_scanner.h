@@ -65,7 +65,7 @@ class ListScanner {
   // Survivors of one chunk of the run, with their second-plane records.
   struct Chunk {
     std::vector<Candidate> rows;
-    std::vector<const std::byte*> records;  // null: not in memory
+    std::vector<const std::byte*> records;  // or raw vectors; null: not in memory
   };
 
   absl::Status FirstLook();
@@ -78,6 +78,7 @@ class ListScanner {
   void KeepNearest(size_t count, Chunk* chunk);
   void LocateRecords(Chunk* chunk);
   void Refine(Chunk* chunk);
+  float RawDistance(const std::byte* vector) const;
   float FineEstimate(const RunPart& part, const std::byte* record) const;
   void AddToPool(const Candidate& candidate);
   void TrimPool();
@@ -107,7 +108,7 @@ class ListScanner {
   size_t fine_bytes_ = 0;
   float tau_ = std::numeric_limits<float>::infinity();
   KthSmallest kth_;  // of second-plane estimates and fresh rows' distances, search space
-  std::vector<Candidate> pool_;  // the best by the second plane, at least `rerank` of them
+  std::vector<Candidate> pool_;  // the best by the second plane, at least `rerank_` of them
   float pool_threshold_ = std::numeric_limits<float>::infinity();
   std::vector<Candidate> deferred_;  // survivors whose second plane is not in memory
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/status_macros.h"
-#include "index/raw_plane.h"
 
 namespace tessera::query {
 namespace {
@@ -28,57 +27,61 @@ void RawReader::Begin(const SearchContext& context, TopHits* hits) {
   context_ = &context;
   hits_ = hits;
   divider_ = UnitDivider(index.raw_rows_per_unit);
-  record_bytes_ = index::RawRecordBytes(index.field);
+  shape_ = index::RawUnitShape(index.field);
   prefetch_bytes_ = std::min(index.field.dim * base::ElementBytes(index.field.type),
                              kPrefetchLinesMax * kCacheLine);
 }
 
-const std::byte* RawReader::PeekRecord(RowPlace place) const {
+std::optional<RawReader::Row> RawReader::Peek(RowPlace place) const {
   const std::byte* unit = context_->view.index->raw->Peek(UnitOf(place));
-  if (unit == nullptr) return nullptr;
-  const std::byte* record = unit + divider_.row(place.slot) * record_bytes_;
-  // What is before the vector is read of the best rows only.
-  PrefetchBytes(index::RawVector(record), prefetch_bytes_);
-  return record;
+  if (unit == nullptr) return std::nullopt;
+  const uint32_t row = divider_.row(place.slot);
+  return Row{shape_.Header(unit, row), shape_.Vector(unit, row)};
 }
 
-float RawReader::Distance(const std::byte* record) const {
-  return Ordered(context_->distance(index::RawVector(record)));
+const std::byte* RawReader::PeekVector(RowPlace place) const {
+  const std::optional<Row> row = Peek(place);
+  if (!row.has_value()) return nullptr;
+  PrefetchBytes(row->vector, prefetch_bytes_);
+  return row->vector;
 }
 
-void RawReader::Offer(const std::byte* record, float dissimilarity) {
+float RawReader::Distance(const std::byte* vector) const {
+  return Ordered(context_->distance(vector));
+}
+
+void RawReader::Compare(const Row& row) {
+  const float dissimilarity = Distance(row.vector);
   ++context_->stats.reranked;
   // Rows at the threshold may enter by their id.
-  if (dissimilarity <= hits_->threshold()) hits_->Push(ToHit(record, dissimilarity));
+  if (dissimilarity <= hits_->threshold()) hits_->Push(ToHit(row.header, dissimilarity));
 }
 
 absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
-  records_.clear();
+  rows_.clear();
   pending_.clear();
   const IndexView& index = *context_->view.index;
   for (const RowPlace& place : places.first(std::min(places.size(), kSlotsAhead))) {
     index.raw->Prefetch(UnitOf(place));
   }
   size_t compared = 0;
-  const auto compare_next = [&] {
-    const std::byte* record = records_[compared++];
-    Offer(record, Distance(record));
-  };
   for (size_t i = 0; i < places.size(); ++i) {
-    if (const std::byte* record = PeekRecord(places[i])) {
-      records_.push_back(record);
-      if (records_.size() - compared > kRowsAhead) compare_next();
+    if (const std::optional<Row> row = Peek(places[i])) {
+      __builtin_prefetch(row->header);
+      PrefetchBytes(row->vector, prefetch_bytes_);
+      rows_.push_back(*row);
+      if (rows_.size() - compared > kRowsAhead) Compare(rows_[compared++]);
     } else {
       pending_.push_back({.unit = UnitOf(places[i]), .tag = static_cast<uint32_t>(i)});
     }
   }
-  while (compared < records_.size()) compare_next();
+  while (compared < rows_.size()) Compare(rows_[compared++]);
   if (pending_.empty()) return absl::OkStatus();
-  return FetchRows(
-      *context_, index.raw.get(), &pending_, &requests_, [&](uint32_t tag, const std::byte* unit) {
-        const std::byte* record = unit + divider_.row(places[tag].slot) * record_bytes_;
-        Offer(record, Distance(record));
-      });
+  return FetchRows(*context_, index.raw.get(), &pending_, &requests_,
+                   [&](uint32_t tag, const std::byte* unit) {
+                     const uint32_t row = divider_.row(places[tag].slot);
+                     Compare({shape_.Header(unit, row), shape_.Vector(unit, row)});
+                   });
 }
 
 }  // namespace tessera::query

@@ -5,11 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 
+#include "index/raw_plane.h"
 #include "query/search_context.h"
 #include "query/top_hits.h"
 
@@ -20,18 +22,25 @@ class RawReader {
   // Begins a search. `hits` gets what is compared.
   void Begin(const SearchContext& context, TopHits* hits);
 
-  // The row's record, or null when it is not in memory; brings its bytes nearer.
-  const std::byte* PeekRecord(RowPlace place) const;
+  // The row's vector, or null when it is not in memory; brings its bytes nearer.
+  const std::byte* PeekVector(RowPlace place) const;
 
-  // The row's dissimilarity.
-  float Distance(const std::byte* record) const;
-  // Offers a row to the hits.
-  void Offer(const std::byte* record, float dissimilarity);
+  // The dissimilarity of a row by its vector.
+  float Distance(const std::byte* vector) const;
 
-  // Compares all `places`, those in memory first, in order; then reads the others.
+  // Compares all `places`, those in memory first, in order, then reads the others; offers them to
+  // the hits.
   absl::Status CompareAll(std::span<const RowPlace> places);
 
  private:
+  // A row in memory.
+  struct Row {
+    const std::byte* header;
+    const std::byte* vector;
+  };
+
+  std::optional<Row> Peek(RowPlace place) const;
+  void Compare(const Row& row);
   uint32_t UnitOf(RowPlace place) const {
     return context_->view.index->parts[place.part].raw_unit + divider_.unit(place.slot);
   }
@@ -39,10 +48,10 @@ class RawReader {
   const SearchContext* context_ = nullptr;
   TopHits* hits_ = nullptr;
   UnitDivider divider_{1};
-  size_t record_bytes_ = 0;
+  index::RawUnitShape shape_;
   size_t prefetch_bytes_ = 0;
 
-  std::vector<const std::byte*> records_;
+  std::vector<Row> rows_;
   std::vector<PendingRow> pending_;
   std::vector<storage::FetchRequest> requests_;
 };

@@ -22,16 +22,22 @@ void TopHits::TakeSorted(std::vector<Hit>* out) {
   heap_.clear();
 }
 
-void KthSmallest::Push(float number) {
-  if (heap_.size() < k_) {
-    heap_.push_back(number);
-    std::push_heap(heap_.begin(), heap_.end());
+void KthSmallest::Insert(float number) {
+  float* const at = smallest_.data();
+  for (size_t i = k_ - 1; i > 0; --i) at[i] = std::max(at[i - 1], std::min(number, at[i]));
+  at[0] = std::min(number, at[0]);
+}
+
+void KthSmallest::PushToHeap(float number) {
+  if (smallest_.size() < k_) {
+    smallest_.push_back(number);
+    std::push_heap(smallest_.begin(), smallest_.end());
     return;
   }
-  if (number >= heap_.front()) return;
-  std::pop_heap(heap_.begin(), heap_.end());
-  heap_.back() = number;
-  std::push_heap(heap_.begin(), heap_.end());
+  if (number >= smallest_.front()) return;
+  std::pop_heap(smallest_.begin(), smallest_.end());
+  smallest_.back() = number;
+  std::push_heap(smallest_.begin(), smallest_.end());
 }
 
 }  // namespace tessera::query

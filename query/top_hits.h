@@ -42,17 +42,33 @@ class KthSmallest {
  public:
   void Reset(size_t k) {
     k_ = k;
-    heap_.clear();
+    sorted_ = k <= kSortedMax;
+    smallest_.assign(sorted_ ? k : 0, std::numeric_limits<float>::infinity());
   }
   // +infinity while fewer than k were seen.
   float value() const {
-    return heap_.size() < k_ ? std::numeric_limits<float>::infinity() : heap_.front();
+    return smallest_.size() < k_ ? std::numeric_limits<float>::infinity()
+                                 : (sorted_ ? smallest_.back() : smallest_.front());
   }
-  void Push(float number);
+  // Pre: not NaN.
+  void Push(float number) {
+    if (sorted_) {
+      if (number < smallest_.back()) Insert(number);
+    } else {
+      PushToHeap(number);
+    }
+  }
 
  private:
+  // Up to so many are kept in order: moving them all costs less than a heap's mispredicted branches.
+  static constexpr size_t kSortedMax = 32;
+
+  void Insert(float number);
+  void PushToHeap(float number);
+
   size_t k_ = 1;
-  std::vector<float> heap_;
+  bool sorted_ = true;
+  std::vector<float> smallest_;  // ascending, or a max-heap
 };
 
 }  // namespace tessera::query

@@ -90,9 +90,9 @@ TEST(CodecTrainer, SteepSpectrumKeepsTheDirectionsThatMatter) {
   std::mt19937_64 rng(test::TestSeed());
   const Sample sample(rng, 128, 40, 64, 0.97);
   ASSERT_OK_AND_ASSIGN(const auto codec, TrainRaBitQ(sample.set(), {}));
-  // .97^(2 m) <= .15 from m = 32 on.
-  EXPECT_GE(AsRaBitQ(codec).code_dim(), 32U);
-  EXPECT_LE(AsRaBitQ(codec).code_dim(), 40U);
+  // .97^(2 m) <= .07 from m = 44 on.
+  EXPECT_GE(AsRaBitQ(codec).code_dim(), 40U);
+  EXPECT_LE(AsRaBitQ(codec).code_dim(), 56U);
   EXPECT_GT(AsRaBitQ(codec).sigma(), 0.15F);
   EXPECT_LT(AsRaBitQ(codec).sigma(), 0.45F);
 }

@@ -99,12 +99,18 @@ TEST_P(RawPlaneTest, RoundTrip) {
                   IsOk());
     }
     for (size_t slot = 0; slot < row_count; ++slot) {
-      const size_t offset = RawRecordOffset(field(), slot);
-      ASSERT_LE(offset + RawRecordBytes(field()), plane.bytes.size());
-      const std::byte* record = plane.bytes.data() + offset;
+      const RawUnitShape shape(field());
+      const std::byte* of_unit = plane.unit(slot / unit).data();
+      const std::byte* record = shape.Header(of_unit, slot % unit);
+      const std::byte* vector = shape.Vector(of_unit, slot % unit);
+      ASSERT_LE(vector + RawVectorBytes(field()), plane.bytes.data() + plane.bytes.size());
+      std::vector<std::byte> whole(RawRecordBytes(field()));
+      shape.LoadRecord(of_unit, slot % unit, whole.data());
+      EXPECT_EQ(std::memcmp(whole.data(), record, kRawHeaderBytes), 0);
+      EXPECT_EQ(std::memcmp(RawVector(whole.data()), vector, RawVectorBytes(field())), 0);
       EXPECT_EQ(RawRowId(record), plane.rows[slot].row);
       EXPECT_EQ(RawVersion(record), plane.rows[slot].version);
-      EXPECT_EQ(std::memcmp(RawVector(record), plane.vector(slot),
+      EXPECT_EQ(std::memcmp(vector, plane.vector(slot),
                             field().dim * base::ElementBytes(field().type)),
                 0);
       const PointId& id = *plane.rows[slot].id;
@@ -173,14 +179,20 @@ TEST(RawPlaneLayout, SizesAreWhatTheFormatSays) {
   EXPECT_EQ(RawRowsPerUnit(f32), 9U);
   EXPECT_EQ(RawUnitStride(f32), 4096U);
   EXPECT_EQ(RawPlaneBytes(f32, 0), 0U);
-  EXPECT_EQ(RawPlaneBytes(f32, 1), 512U);
-  EXPECT_EQ(RawPlaneBytes(f32, 10), 4096U + 512U);
-  EXPECT_EQ(RawRecordOffset(f32, 10), 4096U + 440U);
+  // Headers of nine rows, 360 bytes, and the first vector.
+  EXPECT_EQ(RawVectorsAt(f32), 384U);
+  EXPECT_EQ(RawPlaneBytes(f32, 1), 1024U);
+  EXPECT_EQ(RawPlaneBytes(f32, 10), 4096U + 1024U);
+  // Ten rows of 408 bytes fit, but not with their vectors at a multiple of 64.
+  const base::VectorFieldSchema tight = Field(92, ElementType::kF32);
+  EXPECT_EQ(kRawUnitGoalBytes / RawRecordBytes(tight), 10U);
+  EXPECT_EQ(RawRowsPerUnit(tight), 9U);
   // Padded to a multiple of four.
   EXPECT_EQ(RawRecordBytes(Field(3, ElementType::kI8)), 44U);
   // Larger than a unit: one row each, 512-byte aligned.
   const base::VectorFieldSchema large = Field(1536, ElementType::kF32);
   EXPECT_EQ(RawRowsPerUnit(large), 1U);
+  EXPECT_EQ(RawVectorsAt(large), 64U);
   EXPECT_EQ(RawUnitStride(large), 6656U);
 }
 
@@ -232,8 +244,10 @@ TEST(RawPlaneValidation, RecordsThatNoEncoderWrites) {
     std::vector<std::byte> unit(RawUnitBytes(field, 1));
     EncodeRawPlane(field, {&row, 1}, unit.data());
     unit[damage.offset] = static_cast<std::byte>(damage.value);
-    const std::span record = std::span(unit).first(RawRecordBytes(field));
-    base::StoreU32(unit.data(), base::Crc32c(record.subspan(4)));
+    const RawUnitShape shape(field);
+    const uint32_t crc = base::Crc32c(std::span(unit).subspan(4, kRawHeaderBytes - 4));
+    base::StoreU32(unit.data(),
+                   base::ExtendCrc32c(crc, {shape.Vector(unit.data(), 0), RawVectorBytes(field)}));
     EXPECT_THAT(ValidateRawUnit(field, 1, unit),
                 StatusIs(absl::StatusCode::kDataLoss, HasSubstr(damage.message)));
   }

@@ -68,7 +68,7 @@ TEST_F(ExactScanTest, ServesManyQueriesInOnePass) {
 TEST_F(ExactScanTest, VisitsEveryUnitOnce) {
   std::set<base::RowId> rows;
   std::set<std::tuple<uint32_t, uint32_t>> units;
-  const size_t record_bytes = index::RawRecordBytes(options_.field);
+  const index::RawUnitShape shape(options_.field);
   const auto parts = static_cast<uint32_t>(view_.index->parts.size());
   for (int round = 0; round < 2; ++round) {  // from disk, then from memory
     rows.clear();
@@ -76,7 +76,7 @@ TEST_F(ExactScanTest, VisitsEveryUnitOnce) {
     ASSERT_OK(VisitRawUnits(Context(), 0, parts, [&](const RawUnit& unit) {
       EXPECT_TRUE(units.emplace(unit.part, unit.first_slot).second);
       for (uint32_t row = 0; row < unit.rows; ++row) {
-        rows.insert(index::RawRowId(unit.records + row * record_bytes));
+        rows.insert(index::RawRowId(shape.Header(unit.bytes, row)));
       }
     }));
     EXPECT_EQ(rows.size(), 3000U);
