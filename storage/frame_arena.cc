@@ -24,8 +24,9 @@ namespace {
 constexpr std::string_view kComponent = "page_cache";
 constexpr size_t kFrameAlignment = 64;
 constexpr size_t kPageBytes = 4096;
+constexpr size_t kHugePageBytes = 2 << 20;
 constexpr size_t kSegmentBytesMin = 16 << 10;
-constexpr size_t kSegmentBytesMax = 512 << 10;
+constexpr size_t kSegmentBytesMax = 2 << 20;
 constexpr size_t kSegmentsWanted = 64;
 // Frames above this part of a segment get their own: it bounds what is lost at a segment's end.
 constexpr size_t kOwnSegmentPart = 4;
@@ -54,6 +55,27 @@ void Unpoison([[maybe_unused]] const std::byte* data, [[maybe_unused]] size_t by
 #if defined(__SANITIZE_ADDRESS__)
   ASAN_UNPOISON_MEMORY_REGION(data, bytes);
 #endif
+}
+
+// Not from the heap: segments live long and would keep it from shrinking. Whole huge pages are asked
+// for as such: searches jump about, and under a hypervisor each miss of a small page's address walks
+// two page tables. Null when there is no memory.
+std::byte* MapPages(size_t bytes) {
+  const bool huge = bytes % kHugePageBytes == 0;
+  const size_t slack = huge ? kHugePageBytes - kPageBytes : 0;
+  void* const mapped =
+      ::mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* data = static_cast<std::byte*>(mapped);
+  if (huge) {
+    const auto address = reinterpret_cast<uintptr_t>(data);
+    const size_t before = RoundUp(address, kHugePageBytes) - address;
+    if (before > 0) ::munmap(data, before);
+    if (slack > before) ::munmap(data + before + bytes, slack - before);
+    data += before;
+    ::madvise(data, bytes, MADV_HUGEPAGE);  // a wish: small pages do as well
+  }
+  return data;
 }
 
 }  // namespace
@@ -368,14 +390,13 @@ PageCacheStats FrameArena::Stats() {
 }
 
 absl::StatusOr<FrameArena::SegmentPtr> FrameArena::Map(size_t bytes) {
-  // Not from the heap: segments live long and would keep it from shrinking.
-  void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) {
+  std::byte* const data = MapPages(bytes);
+  if (data == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("page cache: no ", bytes, " bytes of memory: errno ", errno));
   }
   auto segment = std::make_unique<Segment>();
-  segment->data = static_cast<std::byte*>(data);
+  segment->data = data;
   segment->bytes = bytes;
   charged_bytes_ += bytes;
   return segment;
