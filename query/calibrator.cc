@@ -44,8 +44,11 @@ struct Place {
 // Finds the cheapest place that reaches a recall.
 class CurveFinder {
  public:
-  CurveFinder(const Trials& trials, const Forecast& forecast, uint32_t k, uint32_t lists)
-      : trials_(trials), forecast_(forecast), lists_(lists) {
+  CurveFinder(const Trials& trials, const Forecast& forecast, uint32_t k, const IndexView& index)
+      : trials_(trials),
+        forecast_(forecast),
+        lists_(index.list_count()),
+        miss_share_(MissShare(index.field.metric)) {
     for (const double factor : kRerankGrid) {
       reranks_.push_back(static_cast<uint32_t>(std::ceil(factor * k)));
     }
@@ -73,6 +76,7 @@ class CurveFinder {
   const Trials& trials_;
   const Forecast& forecast_;
   const uint32_t lists_;
+  const double miss_share_;
   std::vector<uint32_t> reranks_;
   size_t eps_ = kEpsStart;  // of the last target's place
   double surplus_ = 0;      // what the forecast promises too much, in shares of the misses allowed
@@ -173,12 +177,12 @@ absl::StatusOr<std::optional<Place>> CurveFinder::Reach(double recall) {
 
 absl::StatusOr<std::vector<ProbeSettings>> CurveFinder::Find() {
   std::vector<ProbeSettings> points;
-  const auto promise = [](double measured) {
-    return std::clamp(1 - (1 - measured) / kMissShare, 0.0, 1.0);
+  const auto promise = [this](double measured) {
+    return std::clamp(1 - (1 - measured) / miss_share_, 0.0, 1.0);
   };
   for (const double target : kTargets) {
     TESSERA_ASSIGN_OR_RETURN(const std::optional<Place> place,
-                             Reach(1 - (1 - target) * kMissShare));
+                             Reach(1 - (1 - target) * miss_share_));
     if (!place.has_value()) break;
     if (points.empty()) {
       // What a single list gives, for settings below the lowest target.
@@ -236,7 +240,7 @@ absl::StatusOr<Calibration> Calibrate(const SearchView& view, const CalibratorOp
                              Forecast::Make(absorbed, request, some, shape.k, shape.neighbours,
                                             kEpsGrid, options.thread_count));
     const Trials trials(absorbed, request, some, shape.k, options.thread_count);
-    CurveFinder finder(trials, forecast, shape.k, lists);
+    CurveFinder finder(trials, forecast, shape.k, index);
     TESSERA_ASSIGN_OR_RETURN(std::vector<ProbeSettings> points, finder.Find());
     curves.push_back({.k = shape.k, .points = std::move(points)});
   }

@@ -7,8 +7,8 @@
 // times: the same index and seed give the same calibration, as long as the cache holds the planes.
 //
 // Queries from elsewhere are harder than rows that helped to place the heads, and a sample is only
-// a sample: of the misses a target allows, the sample may make kMissShare, and kErrorShare standard
-// deviations of its mean less.
+// a sample: of the misses a target allows, the sample may make MissShare(metric), and kErrorShare
+// standard deviations of its mean less.
 //
 // Threads: Calibrate uses up to options.thread_count.
 #pragma once
@@ -18,13 +18,17 @@
 
 #include "absl/status/statusor.h"
 
+#include "base/types.h"
 #include "query/calibration.h"
 #include "query/index_view.h"
 
 namespace tessera::query {
 
-// See bench/RESULTS.md for the measurements behind them.
-inline constexpr double kMissShare = 0.7;
+// See bench/RESULTS.md for the measurements behind them. Under inner product queries and rows are
+// usually made by different models, or by different halves of one, and differ more than elsewhere.
+constexpr double MissShare(base::Metric metric) {
+  return metric == base::Metric::kInnerProduct ? 0.5 : 0.7;
+}
 inline constexpr double kErrorShare = 1.0;
 
 struct CalibratorOptions {
