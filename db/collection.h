@@ -157,6 +157,8 @@ class StoredCollection final : public Collection,
   // Absorbs the view's fresh rows, all of them below `end`.
   absl::Status AbsorbView(const ReadView& view, base::RowId end)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
+  absl::Status AbsorbInto(const ReadView& view, base::RowId end, bool rebuild)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
   bool WantsRebuild(const ReadView& view) const;
   absl::Status AppendFreshRecords(const query::SearchView& view, RecordSpool* spool) const;
   BuildOptions MakeBuildOptions(uint64_t memory_bytes) const;

@@ -125,7 +125,14 @@ bool StoredCollection::WantsRebuild(const ReadView& view) const {
 }
 
 absl::Status StoredCollection::AbsorbView(const ReadView& view, base::RowId end) {
-  const bool rebuild = WantsRebuild(view);
+  if (WantsRebuild(view)) return AbsorbInto(view, end, /*rebuild=*/true);
+  const absl::Status status = AbsorbInto(view, end, /*rebuild=*/false);
+  // Of all that may fail only rows that do not fit their lists say this, before anything is
+  // written.
+  return absl::IsFailedPrecondition(status) ? AbsorbInto(view, end, /*rebuild=*/true) : status;
+}
+
+absl::Status StoredCollection::AbsorbInto(const ReadView& view, base::RowId end, bool rebuild) {
   NewVersions versions;
   versions.absorbed_end = end;
   versions.absorbed_sequence = view.fields[0].search.fresh.end_sequence();

@@ -16,6 +16,13 @@ namespace {
 
 using storage::Table;
 
+// Rounding of a calibration's promises.
+constexpr double kRecallSlack = 0.001;
+
+double TargetOf(const SearchParams& params) {
+  return params.recall_target != 0 ? params.recall_target : kDefaultRecall;
+}
+
 query::SearchRequest RequestFor(const SearchParams& params, const query::SearchView& view) {
   query::SearchRequest request;
   request.limit = params.limit;
@@ -31,8 +38,13 @@ query::SearchRequest RequestFor(const SearchParams& params, const query::SearchV
   request.settings =
       params.nprobe != 0
           ? calibration.ForProbes(std::min(params.nprobe, view.index->list_count()), params.limit)
-          : calibration.ForTarget(params.recall_target != 0 ? params.recall_target : kDefaultRecall,
-                                  params.limit);
+          : calibration.ForTarget(TargetOf(params), params.limit);
+  // What the codes of this index cannot reach, as the calibration found, raw vectors can.
+  if (params.nprobe == 0 && request.settings.recall < TargetOf(params) - kRecallSlack) {
+    request.exact = true;
+    request.settings.recall = 1;
+    return request;
+  }
   if (params.oversampling != 0) {
     const double rerank = std::ceil(params.oversampling * params.limit);
     request.settings.rerank =

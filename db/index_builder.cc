@@ -34,6 +34,13 @@ constexpr uint64_t kEncodeThreads = 8;
 constexpr size_t kLocationSegmentsMax = 8;
 // Growth of the rows since the calibration was measured that makes it stale.
 constexpr double kCalibrationGrowth = 1.25;
+// A list's new rows are misfits when their mean squared distance to the head is this many times
+// that of its first rows. So many of them, as a share of the rows the index was built with and of
+// those appended, are borne: in few dimensions chance makes some.
+constexpr double kMisfitSpread = 1.3;
+constexpr double kMisfitBuiltShare = 0.02;
+constexpr double kMisfitAppendedShare = 0.15;
+constexpr double kMisfitRowsLeast = 256;
 constexpr uint64_t kBatchBytesMin = 64 << 10;
 constexpr uint64_t kBatchBytesMax = 16 << 20;
 
@@ -234,6 +241,7 @@ class Append {
   absl::StatusOr<BuiltIndex> Run(uint64_t generation);
 
  private:
+  absl::StatusOr<uint64_t> CountMisfits() const;
   absl::Status ChooseTails();
   absl::Status ReadTails();
   absl::StatusOr<std::optional<LocationSegment>> WriteNewLocations(const PartPlan& plan,
@@ -406,6 +414,27 @@ std::vector<PartHome> Append::KeepEntries() {
   return homes;
 }
 
+// Of all appends since the build, this one included.
+absl::StatusOr<uint64_t> Append::CountMisfits() const {
+  const auto counter = [this](std::string_view name) -> uint64_t {
+    const auto it = current_.record.counters.find(std::string(name));
+    return it == current_.record.counters.end() ? 0 : it->second;
+  };
+  uint64_t misfits = counter(kMisfitRowsCounter);
+  for (uint32_t list = 0; list < assignment_.list_rows.size(); ++list) {
+    const uint32_t rows = assignment_.list_rows[list];
+    const double usual = static_cast<double>(rows) * current_.view->heads->spread(list);
+    if (assignment_.list_distance2[list] > kMisfitSpread * usual) misfits += rows;
+  }
+  const uint64_t built = counter(kBuiltRowsCounter);
+  const uint64_t rows = current_.view->rows + records_.record_count();
+  const double borne = kMisfitRowsLeast + kMisfitBuiltShare * static_cast<double>(built) +
+                       kMisfitAppendedShare * static_cast<double>(rows - std::min(built, rows));
+  if (static_cast<double>(misfits) <= borne) return misfits;
+  return absl::FailedPreconditionError(absl::StrCat(
+      misfits, " rows are far from the heads of an index that was built with ", built, " rows"));
+}
+
 absl::StatusOr<BuiltIndex> Append::Run(uint64_t generation) {
   const query::IndexView& view = *current_.view;
   TESSERA_CHECK(records_.record_bytes() == index::RawRecordBytes(field_));
@@ -413,6 +442,7 @@ absl::StatusOr<BuiltIndex> Append::Run(uint64_t generation) {
   TESSERA_ASSIGN_OR_RETURN(lists_, AssignmentSpool::Create(engine_));
   TESSERA_ASSIGN_OR_RETURN(assignment_, AssignRows({.field = field_, .records = records_},
                                                    *view.heads, build_.training(), &*lists_));
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t misfits, CountMisfits());
   TESSERA_RETURN_IF_ERROR(ChooseTails());
   TESSERA_RETURN_IF_ERROR(ReadTails());
   TESSERA_ASSIGN_OR_RETURN(const PartPlan plan,
@@ -422,6 +452,7 @@ absl::StatusOr<BuiltIndex> Append::Run(uint64_t generation) {
   storage::VersionRecord& record = build_.record();
   record.generation = generation;
   record.counters = current_.record.counters;
+  record.counters[std::string(kMisfitRowsCounter)] = misfits;
   record.blobs = current_.record.blobs;
   std::vector<PartHome> homes = KeepEntries();
   ExtentWriter& writer = build_.NewWriter();

@@ -67,8 +67,12 @@ absl::StatusOr<BuiltIndex> BuildIndex(Engine& engine, const base::VectorFieldSch
 // in `live` are left out, as are dead rows of tails that are written anew (kTailRowsMax). The
 // calibration stays until the rows have grown by a quarter since it was measured.
 //
+// Rows much farther from their heads than those the lists were made of are hard to find there. Too
+// many of them, over all appends since the build, are refused: the index is to be built anew.
+//
 // Counters of `current` that the builder does not know are kept.
-// Errors: as BuildIndex; kResourceExhausted also when the positions are used up.
+// Errors: as BuildIndex; kResourceExhausted also when the positions are used up;
+//         kFailedPrecondition when the index is to be built anew, nothing was written then.
 absl::StatusOr<BuiltIndex> AppendToIndex(Engine& engine,
                                          const std::shared_ptr<const IndexVersion>& current,
                                          const query::LiveBitmap& live, const RecordSpool& records,

@@ -43,6 +43,7 @@ namespace tessera::db {
 inline constexpr std::string_view kRowsCounter = "rows";
 inline constexpr std::string_view kPositionsCounter = "positions";
 inline constexpr std::string_view kBuiltRowsCounter = "built_rows";
+inline constexpr std::string_view kMisfitRowsCounter = "misfit_rows";
 inline constexpr std::string_view kListsCounter = "lists";
 
 // Which list a part is of and where its positions begin: slot s is position 64 * first_block + s.

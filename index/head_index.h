@@ -113,6 +113,8 @@ class HeadIndex {
   void Nearest(const float* query, uint32_t nprobe, HeadScratch* scratch,
                std::vector<HeadHit>* out) const;
 
+  // Mean |x - head|^2 of the rows the list was built with; 0 when unknown.
+  float spread(uint32_t list) const { return spreads_[list]; }
   // The head as the index keeps it. Shape: out [dim]. Equal on every machine.
   void DecodeHead(uint32_t list, float* out) const;
 

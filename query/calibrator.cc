@@ -20,15 +20,21 @@ constexpr float kEpsGrid[] = {0.4F, 0.6F, 0.8F, 1.0F, 1.2F, 1.4F, 1.7F, 2.0F, 2.
 constexpr double kRerankGrid[] = {1.0, 1.2, 1.6, 2.4, 4.0, 8.0};  // factors of k
 constexpr size_t kEpsStart = 3;
 
+// An index of fewer rows is searched as widely as bounds and lists allow: a sample of it tells too
+// little, and there is little to save.
+constexpr uint64_t kSmallRows = 2000;
+
 // A curve is measured for each of these; neighbours beyond k tell how far down the second plane may
 // put one of the k.
 struct CurveShape {
   uint32_t k;
   size_t neighbours;
-  double query_share;  // of the sample
+  double query_share;  // of the sample ...
+  size_t queries_min;  // ... but at least so many
   uint64_t rows_min;   // of the index: below, k would be a large part of it
 };
-constexpr CurveShape kCurves[] = {{10, 40, 1.0, 0}, {100, 200, 0.25, 2000}};
+constexpr CurveShape kCurves[] = {
+    {10, 40, 1.0, 100, 0}, {100, 200, 0.25, 100, kSmallRows}, {1000, 1200, 0.05, 40, 50'000}};
 
 // Searches that compare the costs of two settings, and attempts to correct the forecast.
 constexpr size_t kCostQueries = 100;
@@ -48,7 +54,8 @@ class CurveFinder {
       : trials_(trials),
         forecast_(forecast),
         lists_(index.list_count()),
-        miss_share_(MissShare(index.field.metric)) {
+        miss_share_(MissShare(index.field.metric)),
+        small_(index.rows < kSmallRows) {
     for (const double factor : kRerankGrid) {
       reranks_.push_back(static_cast<uint32_t>(std::ceil(factor * k)));
     }
@@ -77,6 +84,7 @@ class CurveFinder {
   const Forecast& forecast_;
   const uint32_t lists_;
   const double miss_share_;
+  const bool small_;
   std::vector<uint32_t> reranks_;
   size_t eps_ = kEpsStart;  // of the last target's place
   double surplus_ = 0;      // what the forecast promises too much, in shares of the misses allowed
@@ -181,6 +189,7 @@ absl::StatusOr<std::vector<ProbeSettings>> CurveFinder::Find() {
     return std::clamp(1 - (1 - measured) / miss_share_, 0.0, 1.0);
   };
   for (const double target : kTargets) {
+    if (small_) break;
     TESSERA_ASSIGN_OR_RETURN(const std::optional<Place> place,
                              Reach(1 - (1 - target) * miss_share_));
     if (!place.has_value()) break;
@@ -210,6 +219,12 @@ size_t SampleSize(const IndexView& index, const CalibratorOptions& options) {
       std::clamp<uint64_t>(affordable, options.queries_min, options.queries_max));
 }
 
+size_t QueriesFor(const CurveShape& shape, size_t sample) {
+  const auto share =
+      static_cast<size_t>(std::ceil(shape.query_share * static_cast<double>(sample)));
+  return std::min(sample, std::max(share, shape.queries_min));
+}
+
 }  // namespace
 
 absl::StatusOr<Calibration> Calibrate(const SearchView& view, const CalibratorOptions& options) {
@@ -226,16 +241,22 @@ absl::StatusOr<Calibration> Calibrate(const SearchView& view, const CalibratorOp
   TESSERA_RETURN_IF_ERROR(
       DrawQueries(absorbed, request, SampleSize(index, options), options.seed, &queries));
   if (queries.empty()) return Calibration::Default(lists);
-  const bool one_curve = index.rows < kCurves[1].rows_min;
-  TESSERA_RETURN_IF_ERROR(FindNeighbours(absorbed, request, kCurves[one_curve ? 0 : 1].neighbours,
-                                         options.thread_count, queries));
+  // A curve takes the first queries of the sample; each gets as many neighbours as any curve wants.
+  size_t known = 0;
+  for (size_t curve = std::size(kCurves); curve-- > 0;) {
+    const CurveShape& shape = kCurves[curve];
+    const size_t count = QueriesFor(shape, queries.size());
+    if (index.rows < shape.rows_min || count <= known) continue;
+    TESSERA_RETURN_IF_ERROR(FindNeighbours(absorbed, request, shape.neighbours,
+                                           options.thread_count,
+                                           std::span(queries).subspan(known, count - known)));
+    known = count;
+  }
   std::vector<CalibrationCurve> curves;
   for (const CurveShape& shape : kCurves) {
     if (index.rows < shape.rows_min) break;
-    const auto share =
-        static_cast<size_t>(std::ceil(shape.query_share * static_cast<double>(queries.size())));
-    const auto count = std::min(queries.size(), std::max<size_t>(share, options.queries_min));
-    const std::span<const CalibrationQuery> some = std::span(queries).first(count);
+    const std::span<const CalibrationQuery> some =
+        std::span(queries).first(QueriesFor(shape, queries.size()));
     TESSERA_ASSIGN_OR_RETURN(const Forecast forecast,
                              Forecast::Make(absorbed, request, some, shape.k, shape.neighbours,
                                             kEpsGrid, options.thread_count));

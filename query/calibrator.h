@@ -27,7 +27,7 @@ namespace tessera::query {
 // See bench/RESULTS.md for the measurements behind them. Under inner product queries and rows are
 // usually made by different models, or by different halves of one, and differ more than elsewhere.
 constexpr double MissShare(base::Metric metric) {
-  return metric == base::Metric::kInnerProduct ? 0.5 : 0.7;
+  return metric == base::Metric::kInnerProduct ? 0.5 : 0.6;
 }
 inline constexpr double kErrorShare = 1.0;
 

@@ -270,8 +270,106 @@ TEST(CollectionSearch, RecallHoldsAtTheDefaults) {
     params.recall_target = 0;
     params.nprobe = static_cast<uint32_t>(world.Field().lists);
     params.oversampling = 20;
-    EXPECT_GE(MeasureRecall(*world.collection, world.model, world.maker, params, 50), 0.995);
+    EXPECT_GE(MeasureRecall(*world.collection, world.model, world.maker, params, 200), 0.995);
   }
+}
+
+// Nothing to cluster, and too few rows for a sample of them to tell how wide to search.
+TEST(CollectionSearch, FewRowsReachTheTarget) {
+  constexpr size_t kDim = 64;
+  constexpr size_t kQueries = 100;
+  std::normal_distribution<float> normal;
+  double recall = 0;
+  constexpr size_t kSizes[] = {100, 150, 200, 300, 600, 1200};
+  for (const size_t rows : kSizes) {
+    World world(OneField(base::Metric::kL2, kDim), TestSeed(), false);
+    const auto draw = [&] {
+      std::string bytes(kDim * sizeof(float), '\0');
+      for (size_t i = 0; i < kDim; ++i) {
+        const float value = normal(world.maker.rng());
+        std::memcpy(&bytes[i * sizeof(float)], &value, sizeof(value));
+      }
+      return bytes;
+    };
+    std::vector<Point> points = world.MakePoints(rows, 1'000'000);
+    for (Point& point : points) point.vectors[0].bytes = draw();
+    world.Upsert(points);
+    ASSERT_TRUE(world.collection->Absorb().ok());
+    for (size_t i = 0; i < kQueries; ++i) {
+      std::vector<float> query(kDim);
+      std::memcpy(query.data(), draw().data(), kDim * sizeof(float));
+      const auto result = world.collection->Search(query, {});
+      ASSERT_TRUE(result.ok()) << result.status();
+      const double last = world.model.Search(0, query)[9].distance;
+      for (const Hit& hit : result->hits) recall += hit.distance <= last * (1 + 1e-5) ? 0.1 : 0;
+    }
+  }
+  EXPECT_GE(recall / (kQueries * std::size(kSizes)), 0.97);
+}
+
+// Points whose vectors are moved by `shift` in every dimension and drawn together.
+std::vector<Point> MovedPoints(World& world, size_t count, float shift) {
+  std::vector<Point> points = world.MakePoints(count, 1'000'000);
+  for (Point& point : points) {
+    std::string& bytes = point.vectors[0].bytes;
+    for (size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, &bytes[at], sizeof(value));
+      value = 0.1F * value + shift;
+      std::memcpy(&bytes[at], &value, sizeof(value));
+    }
+  }
+  return points;
+}
+
+TEST(CollectionSearch, RowsUnlikeTheOthersAreFoundOnceAbsorbed) {
+  World world(OneField(base::Metric::kL2, 32), TestSeed(), false);
+  world.Load(8000, 1'000'000'000);
+  const uint64_t lists = world.Field().lists;
+  // More of the same kind go into the lists there are ...
+  world.Upsert(world.MakePoints(1200, 1'000'000'000));
+  ASSERT_TRUE(world.collection->Absorb().ok());
+  EXPECT_EQ(world.Field().lists, lists);
+  // ... others get lists of their own: the index is built anew.
+  world.Upsert(MovedPoints(world, 1200, 10));
+  ASSERT_TRUE(world.collection->Absorb().ok());
+  ASSERT_EQ(world.Field().fresh_rows, 0U);
+  EXPECT_GT(world.Field().lists, lists);
+  size_t found = 0;
+  constexpr size_t kQueries = 50;
+  for (const Point& point : MovedPoints(world, kQueries, 10)) {
+    std::vector<float> query(32);
+    std::memcpy(query.data(), point.vectors[0].bytes.data(), 128);
+    const auto result = world.collection->Search(query, {});
+    ASSERT_TRUE(result.ok()) << result.status();
+    const double last = world.model.Search(0, query)[9].distance;
+    for (const Hit& hit : result->hits) found += hit.distance <= last * (1 + 1e-5) ? 1 : 0;
+  }
+  EXPECT_GE(static_cast<double>(found) / (10 * kQueries), 0.85);
+}
+
+// One dimension hides what the others say: codes of a byte or less tell such rows nothing apart.
+TEST(CollectionSearch, WhatCodesCannotReachIsComparedExactly) {
+  World world(OneField(base::Metric::kL2, 16), TestSeed(), false);
+  std::vector<Point> points = world.MakePoints(3000, 1'000'000);
+  for (Point& point : points) {
+    const float far = 1e4F * static_cast<float>(world.maker.rng()() % 7);
+    std::memcpy(point.vectors[0].bytes.data(), &far, sizeof(far));
+  }
+  world.Upsert(points);
+  ASSERT_TRUE(world.collection->Absorb().ok());
+  size_t found = 0;
+  constexpr size_t kQueries = 50;
+  for (size_t i = 0; i < kQueries; ++i) {
+    std::vector<float> query(16);
+    std::memcpy(query.data(), points[i].vectors[0].bytes.data(), 64);
+    const auto result = world.collection->Search(query, {});
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_GE(result->stats.estimated_recall, 0.949);
+    const double last = world.model.Search(0, query)[9].distance;
+    for (const Hit& hit : result->hits) found += hit.distance <= last * (1 + 1e-4) ? 1 : 0;
+  }
+  EXPECT_GE(static_cast<double>(found) / (10 * kQueries), 0.95);
 }
 
 TEST(CollectionSearch, WritesAreSeenAtOnce) {
