@@ -59,7 +59,8 @@ absl::StatusOr<IngestSummary> BulkIngest(db::Collection& collection, const db::P
   };
   const db::BulkLoadOptions load = {
       .threads = options.threads,
-      .progress = [&](const db::BulkLoadProgress& phase) { reporter.Phase(phase); }};
+      .progress = [&](const db::BulkLoadProgress& phase) { reporter.Phase(phase); },
+      .cancelled = options.cancelled};
   TESSERA_ASSIGN_OR_RETURN(const uint64_t rows, collection.BulkLoad(counted, load));
   reporter.Stored(rows);
   return IngestSummary{.stored = rows, .bulk = true};
@@ -126,15 +127,21 @@ absl::StatusOr<IngestSummary> AutoIngest(db::Collection& collection, const db::P
 absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
                                            const db::PointSource& source,
                                            const IngestOptions& options) {
+  const db::PointSource live = [&](std::vector<db::Point>* batch) {
+    if (options.cancelled != nullptr && options.cancelled->load()) {
+      return absl::CancelledError("the ingest was cancelled");
+    }
+    return source(batch);
+  };
   switch (options.mode) {
     case IngestMode::kBulk:
-      return BulkIngest(collection, source, options);
+      return BulkIngest(collection, live, options);
     case IngestMode::kUpsert:
-      return UpsertIngest(collection, source, options);
+      return UpsertIngest(collection, live, options);
     case IngestMode::kAuto:
       break;
   }
-  return AutoIngest(collection, source, options);
+  return AutoIngest(collection, live, options);
 }
 
 }  // namespace tessera::api

@@ -7,6 +7,7 @@
 // upsert for each batch of the source.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string_view>
@@ -43,6 +44,9 @@ struct IngestOptions {
   int threads = 0;              // of a bulk load; 0: one per core
   // Never called by two threads at once.
   std::function<void(const IngestProgress&)> progress;
+  // Raised it ends the ingest with kCancelled: before the next batch of upserts, in any step of a
+  // bulk load, of which then nothing is kept. Outlives the ingest.
+  std::atomic<bool>* cancelled = nullptr;
 };
 
 struct IngestSummary {

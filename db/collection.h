@@ -104,7 +104,8 @@ class StoredCollection final : public Collection,
 
   StoredCollection(Engine& engine, const CollectionRecord& record, bool background_absorb);
 
-  void StopMaintenance() ABSL_LOCKS_EXCLUDED(maintenance_mu_);
+  // Cancels absorptions and loads and waits for their end.
+  void StopMaintenance() ABSL_LOCKS_EXCLUDED(maintenance_mu_, load_mu_);
   void ReleaseState() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
 
   // Recovery.
@@ -151,6 +152,12 @@ class StoredCollection final : public Collection,
   absl::StatusOr<std::shared_ptr<const ReadView>> LiveView() const;  // kNotFound once dropped
   void PublishView() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
 
+  // Bulk loads.
+  void SetLoadCancelled(std::atomic<bool>* cancelled) ABSL_LOCKS_EXCLUDED(load_mu_);
+  absl::StatusOr<uint64_t> LoadLocked(const PointSource& source, const BulkLoadOptions& options,
+                                      const std::atomic<bool>& cancelled)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_) ABSL_LOCKS_EXCLUDED(write_mu_);
+
   // Maintenance.
   void AbsorbInBackground() ABSL_LOCKS_EXCLUDED(maintenance_mu_);
   absl::Status AbsorbLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
@@ -192,6 +199,9 @@ class StoredCollection final : public Collection,
   // While rows are absorbed: those that died since the absorption's view was taken.
   bool note_deaths_ ABSL_GUARDED_BY(write_mu_) = false;
   std::vector<base::RowId> noted_deaths_ ABSL_GUARDED_BY(write_mu_);
+
+  base::Mutex load_mu_;  // nothing else is locked under it
+  std::atomic<bool>* load_cancelled_ ABSL_GUARDED_BY(load_mu_) = nullptr;  // of a load under way
 
   mutable base::Mutex view_mu_ ABSL_ACQUIRED_AFTER(write_mu_);
   std::shared_ptr<const ReadView> view_ ABSL_GUARDED_BY(view_mu_);

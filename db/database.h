@@ -135,6 +135,9 @@ struct BulkLoadProgress {
 struct BulkLoadOptions {
   int threads = 0;  // 0: one per core
   std::function<void(const BulkLoadProgress&)> progress;
+  // Raised by the caller it ends the load with kCancelled, and nothing is kept. The collection
+  // raises it too, when it closes or is dropped. Outlives the load.
+  std::atomic<bool>* cancelled = nullptr;
 };
 
 class Collection {
@@ -175,6 +178,7 @@ class Collection {
   // Loads points in external-memory passes straight into extents: all become visible at the end,
   // or none. Peak memory stays within the limit whatever the input's size. Other writes to this
   // collection are refused (kUnavailable) meanwhile; reads go on. Returns the rows loaded.
+  // Errors: those of `source`; as Upsert; kCancelled. Nothing has changed then.
   virtual absl::StatusOr<uint64_t> BulkLoad(const PointSource& source,
                                             const BulkLoadOptions& options) = 0;
 

@@ -265,11 +265,24 @@ absl::Status FakeCollection::TakeAll(const db::PointSource& source,
   }
 }
 
+absl::Status FakeCollection::WaitAtLoadGate(const db::BulkLoadOptions& options) {
+  if (load_gate_closed) ++loads_waiting;
+  while (load_gate_closed) {
+    if (options.cancelled != nullptr && options.cancelled->load()) {
+      return absl::CancelledError("the bulk load was cancelled");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
                                                   const db::BulkLoadOptions& options) {
   ++bulk_loads;
   std::vector<db::Point> all;
-  if (absl::Status status = TakeAll(source, options, &all); !status.ok()) {
+  absl::Status status = TakeAll(source, options, &all);
+  if (status.ok()) status = WaitAtLoadGate(options);
+  if (!status.ok()) {
     ++bulk_loads_failed;
     return status;
   }

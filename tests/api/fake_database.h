@@ -44,6 +44,8 @@ class FakeCollection : public db::Collection {
   // What happened, for tests.
   std::atomic<int> bulk_loads{0};
   std::atomic<int> bulk_loads_failed{0};
+  std::atomic<bool> load_gate_closed{false};  // bulk loads that have read all wait for it
+  std::atomic<int> loads_waiting{0};          // all that ever came to the gate
   std::atomic<int> upserts{0};
   std::atomic<int> absorbs{0};
   std::atomic<int> upserts_until_full{-1};  // then kResourceExhausted until Absorb; -1: never full
@@ -60,6 +62,7 @@ class FakeCollection : public db::Collection {
 
   absl::Status TakeAll(const db::PointSource& source, const db::BulkLoadOptions& options,
                        std::vector<db::Point>* all) const;
+  absl::Status WaitAtLoadGate(const db::BulkLoadOptions& options);
   absl::Status CheckVectors(const db::Point& point) const;
   absl::Status Check(const std::vector<db::Point>& points) const;
   void Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
