@@ -204,8 +204,9 @@ struct MemoryUsage {
 
 class Database {
  public:
-  // Errors: kNotFound (no directory and create_if_missing off); kFailedPrecondition (locked by
-  //         another process); kUnimplemented (written by a newer version); kInvalidArgument
+  // Errors: kNotFound (create_if_missing off and no directory, or an empty one);
+  //         kFailedPrecondition (locked by another process; a directory that holds something else:
+  //         it stays untouched); kUnimplemented (written by a newer version); kInvalidArgument
   //         (memory limit below kMemoryLimitFloor); kDataLoss (damage that recovery must not hide).
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
                                                         const DatabaseOptions& options);

@@ -166,6 +166,10 @@ absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
   return std::unique_ptr<RowStore>(new RowStore(std::move(db), options));
 }
 
+absl::StatusOr<bool> RowStore::Exists(base::FileSystem& fs, const std::string& dir) {
+  return fs.Exists(base::JoinPath(dir, "CURRENT"));  // RocksDB writes it last
+}
+
 RowStore::~RowStore() {
   // The second write is the watermark of the first, for the next open to find damage in it.
   if (db()->failure().ok() && SyncLog().ok()) {

@@ -122,6 +122,8 @@ class RowStore {
   static absl::StatusOr<std::unique_ptr<RowStore>> Open(base::FileSystem& fs,
                                                         const std::string& dir,
                                                         const RowStoreOptions& options);
+  // Whether `dir` holds a store; one whose creation was cut short is none.
+  static absl::StatusOr<bool> Exists(base::FileSystem& fs, const std::string& dir);
   ~RowStore();
   RowStore(const RowStore&) = delete;
   RowStore& operator=(const RowStore&) = delete;

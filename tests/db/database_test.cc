@@ -106,6 +106,49 @@ TEST(Database, OpenRefusesWhatItCannotServe) {
                        AllOf(HasSubstr("in use by another process"), HasSubstr(dir.path()))));
 }
 
+TEST(Database, AForeignDirectoryIsRefusedAndStaysAsItIs) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  const auto refused = [&](const std::string& path, const std::string& what) {
+    const std::vector<std::string> files = fs.Files();
+    for (const bool create : {false, true}) {
+      options.create_if_missing = create;
+      EXPECT_THAT(Database::Open(path, options),
+                  StatusIs(absl::StatusCode::kFailedPrecondition,
+                           AllOf(HasSubstr(path), HasSubstr("not a Tessera data directory"),
+                                 HasSubstr(what))));
+    }
+    EXPECT_EQ(fs.Files(), files);
+    EXPECT_THAT(fs.Exists(path + "/rows"), IsOkAndHolds(false));
+  };
+  ASSERT_OK(fs.CreateDirectory("foreign"));
+  ASSERT_OK(fs.OpenForWrite("foreign/thesis.txt", base::WriteMode::kTruncate));
+  refused("foreign", "thesis.txt");
+  ASSERT_OK(fs.CreateDirectory("other"));
+  ASSERT_OK(fs.CreateDirectory("other/scratch"));
+  ASSERT_OK(fs.OpenForWrite("other/scratch/notes", base::WriteMode::kTruncate));
+  refused("other", "scratch");
+}
+
+TEST(Database, ADirectoryWithoutDataIsForThoseWhoCreate) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  options.create_if_missing = false;
+  ASSERT_OK(fs.CreateDirectory("empty"));
+  for (const char* leftover : {"", "empty/scratch", "empty/rows", "empty/extents"}) {
+    if (*leftover != 0) ASSERT_OK(fs.CreateDirectory(leftover));
+    EXPECT_THAT(Database::Open("empty", options),
+                StatusIs(absl::StatusCode::kNotFound, HasSubstr("empty holds no Tessera data")));
+    EXPECT_EQ(fs.Files(), std::vector<std::string>());
+  }
+  options.create_if_missing = true;
+  EXPECT_OK(Database::Open("empty", options));
+  options.create_if_missing = false;
+  EXPECT_OK(Database::Open("empty", options));
+}
+
 TEST(Database, CallsAfterCloseAreRefused) {
   TempDir dir;
   ASSERT_OK_AND_ASSIGN(auto database, Database::Open(dir.path(), SmallOptions()));
