@@ -146,7 +146,8 @@ class Collection {
 
   virtual const base::CollectionSchema& schema() const = 0;
 
-  // Writes all points or none; later writes of an id replace it whole. Returns the version.
+  // Writes all points or none; later writes of an id replace it whole. Returns the version of
+  // the last point, the highest of the batch.
   //
   // Errors: kInvalidArgument: wrong dimension, missing or unknown field, NaN or infinity, an id
   //         twice in the batch, payload not an object or over kPayloadBytesMax, batch over
@@ -157,6 +158,7 @@ class Collection {
   virtual absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, Ack ack) = 0;
 
   // Merges `payload` (an object) into each point's payload, key by key; a null removes the key.
+  // Versions stay. Returns how many points that were; an id given twice is one.
   // Errors: kNotFound naming the first absent id; nothing is then applied.
   virtual absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                               const base::Value& payload, Ack ack) = 0;

@@ -178,9 +178,9 @@ grpc::Status PointsService::SetPayload(grpc::ServerContext* call,
     absl::StatusOr<base::Value> payload = FromPayloadText(request->payload());
     if (!payload.ok()) return BlameField(payload.status(), "payload");
     if (payload->object() == nullptr) return InvalidField("payload", "must be a JSON object");
-    TESSERA_ASSIGN_OR_RETURN(const uint64_t version,
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t updated,
                              collection->SetPayload(ids, *payload, FromProto(request->ack())));
-    response->set_version(version);
+    response->set_updated(updated);
     response->set_time(watch.Seconds());
     return absl::OkStatus();
   });

@@ -146,7 +146,6 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
   for (const base::PointId& id : ids) {
     if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
   }
-  ++version_;
   for (const base::PointId& id : ids) {
     base::Value& old = points_[id].payload;
     if (old.object() == nullptr) old = base::Value(base::Value::Object());
@@ -158,7 +157,7 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
       }
     }
   }
-  return version_;
+  return std::set<base::PointId>(ids.begin(), ids.end()).size();
 }
 
 db::StoredPoint FakeCollection::Project(const db::StoredPoint& point, db::Projection with) const {
