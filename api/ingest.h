@@ -31,7 +31,7 @@ enum class IngestMode {
 
 struct IngestProgress {
   uint64_t received = 0;   // points taken from the source
-  uint64_t stored = 0;     // points durable and visible
+  uint64_t stored = 0;     // of these durable and visible
   std::string_view phase;  // of the bulk load, or "upsert"
   uint64_t phase_done = 0;
   uint64_t phase_total = 0;  // 0: not known
@@ -50,11 +50,15 @@ struct IngestOptions {
 };
 
 struct IngestSummary {
-  uint64_t stored = 0;
+  uint64_t stored = 0;  // all points of the source
+  // Of these, points that took the place of an earlier one with the same id, of the source or the
+  // collection: the collection has stored - replaced points more.
+  uint64_t replaced = 0;
   bool bulk = false;
 };
 
-// Takes every batch of `source`. Errors: what the source and the collection answer; before an error
+// Takes every batch of `source`. Of an id that comes more than once, also in one batch, the last
+// point stays. Errors: what the source and the collection answer; before an error
 // of upserts, `progress` has told how many points are stored.
 absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
                                            const db::PointSource& source,

@@ -208,7 +208,9 @@ class RemoteClient : public Client {
     TESSERA_RETURN_IF_ERROR(sent);
     TESSERA_RETURN_IF_ERROR(answered);
     if (!acks.last().done()) return absl::InternalError("the server ended an ingest unfinished");
-    return IngestSummary{.stored = acks.last().stored(), .bulk = acks.last().bulk()};
+    return IngestSummary{.stored = acks.last().stored(),
+                         .replaced = acks.last().replaced(),
+                         .bulk = acks.last().bulk()};
   }
 
   absl::Status Close() override { return absl::OkStatus(); }

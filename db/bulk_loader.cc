@@ -27,16 +27,17 @@ constexpr uint64_t kAppendRatio = 4;
 
 }  // namespace
 
-absl::StatusOr<uint64_t> BulkLoader::Run(const PointSource& source) {
+absl::StatusOr<BulkLoadOutcome> BulkLoader::Run(const PointSource& source) {
   TESSERA_RETURN_IF_ERROR(Prepare());
   TESSERA_RETURN_IF_ERROR(ReadPoints(source));
-  if (read_count_ == 0) return uint64_t{0};
+  if (read_count_ == 0) return BulkLoadOutcome();
   TESSERA_RETURN_IF_ERROR(WriteIds());
   TESSERA_RETURN_IF_ERROR(WriteTombstones());
   TESSERA_RETURN_IF_ERROR(BuildIndexes());
   TESSERA_RETURN_IF_ERROR(Publish());
   RemoveDeadPoints();
-  return read_count_;
+  return BulkLoadOutcome{.rows = read_count_,
+                         .replaced = read_count_ - added_count_ + replaced_count_};
 }
 
 void BulkLoader::Report(std::string_view phase, uint64_t done, uint64_t total) const {
@@ -73,7 +74,7 @@ absl::Status BulkLoader::ReadPoints(const PointSource& source) {
     batch.clear();
     TESSERA_RETURN_IF_ERROR(source(&batch));
     if (batch.empty()) break;
-    TESSERA_RETURN_IF_ERROR(ValidatePoints(collection_.schema(), &batch));
+    TESSERA_RETURN_IF_ERROR(ValidatePoints(collection_.schema(), RepeatedIds::kAllowed, &batch));
     for (const Point& point : batch) {
       TESSERA_RETURN_IF_ERROR(AddPoint({first_row_.value + read_count_}, point));
       ++read_count_;
@@ -252,14 +253,14 @@ void BulkLoader::RemoveDeadPoints() {
   }
 }
 
-absl::StatusOr<uint64_t> StoredCollection::BulkLoad(const PointSource& source,
-                                                    const BulkLoadOptions& options) {
+absl::StatusOr<BulkLoadOutcome> StoredCollection::BulkLoad(const PointSource& source,
+                                                           const BulkLoadOptions& options) {
   base::MutexLock maintenance(&maintenance_mu_);
   std::atomic<bool> not_cancelled{false};
   std::atomic<bool>* const cancelled =
       options.cancelled != nullptr ? options.cancelled : &not_cancelled;
   SetLoadCancelled(cancelled);
-  absl::StatusOr<uint64_t> loaded = LoadLocked(source, options, *cancelled);
+  absl::StatusOr<BulkLoadOutcome> loaded = LoadLocked(source, options, *cancelled);
   SetLoadCancelled(nullptr);
   return loaded;
 }
@@ -270,16 +271,16 @@ void StoredCollection::SetLoadCancelled(std::atomic<bool>* cancelled) {
   load_cancelled_ = cancelled;
 }
 
-absl::StatusOr<uint64_t> StoredCollection::LoadLocked(const PointSource& source,
-                                                      const BulkLoadOptions& options,
-                                                      const std::atomic<bool>& cancelled) {
+absl::StatusOr<BulkLoadOutcome> StoredCollection::LoadLocked(const PointSource& source,
+                                                             const BulkLoadOptions& options,
+                                                             const std::atomic<bool>& cancelled) {
   {
     base::MutexLock lock(&write_mu_);
     TESSERA_RETURN_IF_ERROR(CheckWritable());
     loading_ = true;
   }
   const absl::Status absorbed = AbsorbLocked();
-  absl::StatusOr<uint64_t> loaded =
+  absl::StatusOr<BulkLoadOutcome> loaded =
       absorbed.ok() ? BulkLoader(*this, options, cancelled).Run(source) : absorbed;
   base::MutexLock lock(&write_mu_);
   loading_ = false;

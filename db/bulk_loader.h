@@ -41,8 +41,8 @@ class BulkLoader {
         options_(options),
         cancelled_(cancelled) {}
 
-  // Returns the points read. Errors: as Collection::BulkLoad; nothing has changed then.
-  absl::StatusOr<uint64_t> Run(const PointSource& source);
+  // Errors: as Collection::BulkLoad; nothing has changed then.
+  absl::StatusOr<BulkLoadOutcome> Run(const PointSource& source);
 
  private:
   absl::Status Prepare();

@@ -54,7 +54,7 @@ class StoredCollection final : public Collection,
   void Close();
 
   const base::CollectionSchema& schema() const override { return record_.schema; }
-  absl::StatusOr<uint64_t> Upsert(std::vector<Point> points, Ack ack) override;
+  absl::StatusOr<UpsertOutcome> Upsert(std::vector<Point> points, Ack ack) override;
   absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, Ack ack) override;
   absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                       const base::Value& payload, Ack ack) override;
@@ -65,8 +65,8 @@ class StoredCollection final : public Collection,
   absl::StatusOr<uint64_t> Count() override;
   absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                       const SearchParams& params) override;
-  absl::StatusOr<uint64_t> BulkLoad(const PointSource& source,
-                                    const BulkLoadOptions& options) override;
+  absl::StatusOr<BulkLoadOutcome> BulkLoad(const PointSource& source,
+                                           const BulkLoadOptions& options) override;
   absl::Status Absorb() override;
   absl::StatusOr<CollectionStats> Stats() override;
 
@@ -120,11 +120,11 @@ class StoredCollection final : public Collection,
   uint64_t FreshRowBytes() const;
   // Memory for what is fresh and `more_rows`.
   absl::Status ReserveFresh(uint64_t more_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
-  absl::StatusOr<uint64_t> TryUpsert(const std::vector<Point>& points,
-                                     const std::vector<std::string>& payloads)
+  absl::StatusOr<UpsertOutcome> TryUpsert(const std::vector<Point>& points,
+                                          const std::vector<std::string>& payloads)
       ABSL_LOCKS_EXCLUDED(write_mu_);
-  absl::StatusOr<uint64_t> WritePoints(const std::vector<Point>& points,
-                                       const std::vector<std::string>& payloads)
+  absl::StatusOr<UpsertOutcome> WritePoints(const std::vector<Point>& points,
+                                            const std::vector<std::string>& payloads)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   absl::StatusOr<base::RowId> AllocateRows(uint64_t count, storage::WriteSet* writes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
@@ -154,8 +154,9 @@ class StoredCollection final : public Collection,
 
   // Bulk loads.
   void SetLoadCancelled(std::atomic<bool>* cancelled) ABSL_LOCKS_EXCLUDED(load_mu_);
-  absl::StatusOr<uint64_t> LoadLocked(const PointSource& source, const BulkLoadOptions& options,
-                                      const std::atomic<bool>& cancelled)
+  absl::StatusOr<BulkLoadOutcome> LoadLocked(const PointSource& source,
+                                             const BulkLoadOptions& options,
+                                             const std::atomic<bool>& cancelled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_) ABSL_LOCKS_EXCLUDED(write_mu_);
 
   // Maintenance.

@@ -233,6 +233,7 @@ absl::Status Ingest(const IngestFlags& flags, const CliEnvironment& environment)
                          .Text("collection", flags.name)
                          .Number("rows", report->summary.stored)
                          .Number("skipped", report->skipped)
+                         .Number("replaced", report->summary.replaced)
                          .Number("seconds", absl::ToDoubleSeconds(absl::Now() - begin))
                          .Bool("bulk", report->summary.bulk)
                          .ToString()
@@ -266,7 +267,11 @@ void AddInputFlags(CLI::App& command, IngestFlags* flags) {
 
 void AddIngest(CLI::App& app, Invocation* invocation) {
   CLI::App* command = app.add_subcommand(
-      "ingest", "load vectors with payload into a collection: an empty one gets all or nothing");
+      "ingest",
+      "load vectors with payload into a collection: an empty one gets all or nothing. Of an id "
+      "that "
+      "comes more than once the last row stays; \"replaced\" counts rows that took the place of an "
+      "earlier one, of the input or the collection");
   const auto flags = std::make_shared<IngestFlags>();
   AddTargetFlags(*command, &flags->target);
   AddInputFlags(*command, flags.get());

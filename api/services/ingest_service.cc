@@ -118,6 +118,7 @@ class ProgressWriter {
 
   bool Finish(const IngestSummary& summary) {
     last_.set_stored(summary.stored);
+    last_.set_replaced(summary.replaced);
     last_.set_bulk(summary.bulk);
     last_.set_done(true);
     last_.set_time(watch_.Seconds());
