@@ -58,7 +58,8 @@ class Client {
   virtual absl::StatusOr<std::vector<db::SearchResult>> SearchBatch(
       const std::string& name, std::span<const float> queries, const db::SearchParams& params) = 0;
 
-  // See IngestPoints. A remote client sends batches of `source` in messages of about 2 MiB.
+  // See IngestPoints. A remote client sends batches of `source` in messages of about 2 MiB; when it
+  // is cancelled, a little more may be stored than `progress` has told. A local one is closed then.
   virtual absl::StatusOr<IngestSummary> Ingest(const std::string& name,
                                                const db::PointSource& source,
                                                const IngestOptions& options) = 0;

@@ -1,9 +1,11 @@
 #include "api/ingest.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 
 #include "base/mutex.h"
 #include "base/status_macros.h"
@@ -59,19 +61,30 @@ absl::StatusOr<IngestSummary> BulkIngest(db::Collection& collection, const db::P
   };
   const db::BulkLoadOptions load = {
       .threads = options.threads,
-      .progress = [&](const db::BulkLoadProgress& phase) { reporter.Phase(phase); }};
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t rows, collection.BulkLoad(counted, load));
-  reporter.Stored(rows);
-  return IngestSummary{.stored = rows, .bulk = true};
+      .progress = [&](const db::BulkLoadProgress& phase) { reporter.Phase(phase); },
+      .cancelled = options.cancelled};
+  TESSERA_ASSIGN_OR_RETURN(const db::BulkLoadOutcome loaded, collection.BulkLoad(counted, load));
+  reporter.Stored(loaded.rows);
+  return IngestSummary{.stored = loaded.rows, .replaced = loaded.replaced, .bulk = true};
 }
 
 // An ingest that is faster than the absorption of what it writes waits for it instead of failing.
-absl::Status UpsertWithRoom(db::Collection& collection, const std::vector<db::Point>& batch,
-                            db::Ack ack) {
-  absl::Status status = collection.Upsert(batch, ack).status();
-  if (!absl::IsResourceExhausted(status)) return status;
-  if (!collection.Absorb().ok()) return status;
-  return collection.Upsert(batch, ack).status();
+absl::StatusOr<db::UpsertOutcome> UpsertWithRoom(db::Collection& collection,
+                                                 const std::vector<db::Point>& batch, db::Ack ack) {
+  absl::StatusOr<db::UpsertOutcome> outcome = collection.Upsert(batch, ack);
+  if (!absl::IsResourceExhausted(outcome.status())) return outcome;
+  if (!collection.Absorb().ok()) return outcome;
+  return collection.Upsert(batch, ack);
+}
+
+// Leaves the last of the points with the same id, which an upsert would refuse.
+void KeepLast(std::vector<db::Point>* batch) {
+  absl::flat_hash_set<base::PointId> ids;
+  ids.reserve(batch->size());
+  const auto first = std::remove_if(batch->rbegin(), batch->rend(), [&](const db::Point& point) {
+    return !ids.insert(point.id).second;
+  });
+  batch->erase(batch->begin(), first.base());
 }
 
 absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
@@ -86,8 +99,11 @@ absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
     const uint64_t count = batch.size();
     if (count == 0) return summary;
     reporter.Received(count);
-    TESSERA_RETURN_IF_ERROR(UpsertWithRoom(collection, batch, options.ack));
+    KeepLast(&batch);
+    TESSERA_ASSIGN_OR_RETURN(const db::UpsertOutcome outcome,
+                             UpsertWithRoom(collection, batch, options.ack));
     summary.stored += count;
+    summary.replaced += count - batch.size() + outcome.replaced;
     reporter.Stored(count);
   }
 }
@@ -126,15 +142,21 @@ absl::StatusOr<IngestSummary> AutoIngest(db::Collection& collection, const db::P
 absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
                                            const db::PointSource& source,
                                            const IngestOptions& options) {
+  const db::PointSource live = [&](std::vector<db::Point>* batch) {
+    if (options.cancelled != nullptr && options.cancelled->load()) {
+      return absl::CancelledError("the ingest was cancelled");
+    }
+    return source(batch);
+  };
   switch (options.mode) {
     case IngestMode::kBulk:
-      return BulkIngest(collection, source, options);
+      return BulkIngest(collection, live, options);
     case IngestMode::kUpsert:
-      return UpsertIngest(collection, source, options);
+      return UpsertIngest(collection, live, options);
     case IngestMode::kAuto:
       break;
   }
-  return AutoIngest(collection, source, options);
+  return AutoIngest(collection, live, options);
 }
 
 }  // namespace tessera::api

@@ -7,6 +7,7 @@
 // upsert for each batch of the source.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <string_view>
@@ -30,7 +31,7 @@ enum class IngestMode {
 
 struct IngestProgress {
   uint64_t received = 0;   // points taken from the source
-  uint64_t stored = 0;     // points durable and visible
+  uint64_t stored = 0;     // of these durable and visible
   std::string_view phase;  // of the bulk load, or "upsert"
   uint64_t phase_done = 0;
   uint64_t phase_total = 0;  // 0: not known
@@ -43,14 +44,21 @@ struct IngestOptions {
   int threads = 0;              // of a bulk load; 0: one per core
   // Never called by two threads at once.
   std::function<void(const IngestProgress&)> progress;
+  // Raised it ends the ingest with kCancelled: before the next batch of upserts, in any step of a
+  // bulk load, of which then nothing is kept. Outlives the ingest.
+  std::atomic<bool>* cancelled = nullptr;
 };
 
 struct IngestSummary {
-  uint64_t stored = 0;
+  uint64_t stored = 0;  // all points of the source
+  // Of these, points that took the place of an earlier one with the same id, of the source or the
+  // collection: the collection has stored - replaced points more.
+  uint64_t replaced = 0;
   bool bulk = false;
 };
 
-// Takes every batch of `source`. Errors: what the source and the collection answer; before an error
+// Takes every batch of `source`. Of an id that comes more than once, also in one batch, the last
+// point stays. Errors: what the source and the collection answer; before an error
 // of upserts, `progress` has told how many points are stored.
 absl::StatusOr<IngestSummary> IngestPoints(db::Collection& collection,
                                            const db::PointSource& source,

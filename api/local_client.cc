@@ -2,6 +2,7 @@
 
 #include "api/client.h"
 #include "api/convert.h"
+#include "api/on_cancel.h"
 #include "api/process_memory.h"
 #include "api/search_near.h"
 #include "base/status_macros.h"
@@ -80,6 +81,8 @@ class LocalClient : public Client {
   absl::StatusOr<IngestSummary> Ingest(const std::string& name, const db::PointSource& source,
                                        const IngestOptions& options) override {
     TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    // Absorptions on the way do not look at the flag.
+    const OnCancel close(options.cancelled, [this] { database_->Close().IgnoreError(); });
     TESSERA_ASSIGN_OR_RETURN(const IngestSummary summary,
                              IngestPoints(*collection, source, options));
     // Nothing would do it in the background once this process has ended.

@@ -1,4 +1,5 @@
 // tessera: the server and the command line.
+#include <atomic>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "db/database.h"
 
 int main(int argc, char** argv) {
+  using tessera::api::StopFlag;
   using tessera::api::StopSignal;
   return tessera::api::RunCli(argc, argv,
                               {.open_database = tessera::db::Database::Open,
@@ -18,5 +20,9 @@ int main(int argc, char** argv) {
                                .err_is_terminal = ::isatty(STDERR_FILENO) != 0,
                                .watch_for_stop = []() -> std::function<void()> {
                                  return [stop = std::make_shared<StopSignal>()] { stop->Wait(); };
+                               },
+                               .watch_for_interrupt = []() -> std::shared_ptr<std::atomic<bool>> {
+                                 auto stop = std::make_shared<StopFlag>();
+                                 return {stop, &stop->flag()};
                                }});
 }

@@ -12,6 +12,7 @@
 
 #include "api/client.h"
 #include "api/convert.h"
+#include "api/on_cancel.h"
 #include "api/status.h"
 #include "base/status_macros.h"
 
@@ -197,6 +198,7 @@ class RemoteClient : public Client {
     begin.mutable_begin()->set_ack(api::ToProto(options.ack));
     begin.mutable_begin()->set_threads(static_cast<uint32_t>(std::max(0, options.threads)));
     stream->Write(begin);
+    const OnCancel cancel(options.cancelled, [&context] { context.TryCancel(); });
     AckReader acks(*stream, options);
     const absl::Status sent = SendPoints(schema, source, *stream);
     if (!sent.ok()) context.TryCancel();  // the server drops a bulk load
@@ -206,7 +208,9 @@ class RemoteClient : public Client {
     TESSERA_RETURN_IF_ERROR(sent);
     TESSERA_RETURN_IF_ERROR(answered);
     if (!acks.last().done()) return absl::InternalError("the server ended an ingest unfinished");
-    return IngestSummary{.stored = acks.last().stored(), .bulk = acks.last().bulk()};
+    return IngestSummary{.stored = acks.last().stored(),
+                         .replaced = acks.last().replaced(),
+                         .bulk = acks.last().bulk()};
   }
 
   absl::Status Close() override { return absl::OkStatus(); }

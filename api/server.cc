@@ -117,6 +117,7 @@ class GrpcServer : public Server {
     const std::lock_guard<std::mutex> lock(shutdown_mu_);
     if (server_ == nullptr) return;
     server_->GetHealthCheckService()->SetServingStatus(false);
+    cancellations_.Stop();
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
     server_.reset();

@@ -49,8 +49,8 @@ class Server {
   // HOST:PORT with the port in use.
   virtual const std::string& address() const = 0;
 
-  // Takes no new calls, lets running ones end until `grace` is over, then cancels them; returns
-  // when all have ended. A second call does nothing.
+  // Takes no new calls, cancels ingests (kUnavailable), lets other calls end until `grace` is over,
+  // then cancels them; returns when all have ended. A second call does nothing.
   virtual void Shutdown(absl::Duration grace) = 0;
 };
 

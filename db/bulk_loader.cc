@@ -27,20 +27,27 @@ constexpr uint64_t kAppendRatio = 4;
 
 }  // namespace
 
-absl::StatusOr<uint64_t> BulkLoader::Run(const PointSource& source) {
+absl::StatusOr<BulkLoadOutcome> BulkLoader::Run(const PointSource& source) {
   TESSERA_RETURN_IF_ERROR(Prepare());
   TESSERA_RETURN_IF_ERROR(ReadPoints(source));
-  if (read_count_ == 0) return uint64_t{0};
+  if (read_count_ == 0) return BulkLoadOutcome();
   TESSERA_RETURN_IF_ERROR(WriteIds());
   TESSERA_RETURN_IF_ERROR(WriteTombstones());
   TESSERA_RETURN_IF_ERROR(BuildIndexes());
   TESSERA_RETURN_IF_ERROR(Publish());
   RemoveDeadPoints();
-  return read_count_;
+  return BulkLoadOutcome{.rows = read_count_,
+                         .replaced = read_count_ - added_count_ + replaced_count_};
 }
 
 void BulkLoader::Report(std::string_view phase, uint64_t done, uint64_t total) const {
   if (options_.progress) options_.progress({.phase = phase, .done = done, .total = total});
+}
+
+absl::Status BulkLoader::CheckCancelled() const {
+  if (collection_.stopping_.load()) return absl::CancelledError("the database is closing");
+  if (cancelled_.load()) return absl::CancelledError("the bulk load was cancelled");
+  return absl::OkStatus();
 }
 
 absl::Status BulkLoader::Prepare() {
@@ -63,11 +70,11 @@ absl::Status BulkLoader::Prepare() {
 absl::Status BulkLoader::ReadPoints(const PointSource& source) {
   std::vector<Point> batch;
   while (true) {
-    if (collection_.stopping_.load()) return absl::CancelledError("the database is closing");
+    TESSERA_RETURN_IF_ERROR(CheckCancelled());
     batch.clear();
     TESSERA_RETURN_IF_ERROR(source(&batch));
     if (batch.empty()) break;
-    TESSERA_RETURN_IF_ERROR(ValidatePoints(collection_.schema(), &batch));
+    TESSERA_RETURN_IF_ERROR(ValidatePoints(collection_.schema(), RepeatedIds::kAllowed, &batch));
     for (const Point& point : batch) {
       TESSERA_RETURN_IF_ERROR(AddPoint({first_row_.value + read_count_}, point));
       ++read_count_;
@@ -134,6 +141,7 @@ absl::Status BulkLoader::WriteIds() {
 
 // Called before the next distinct id is added, so the last of the batch is final.
 absl::Status BulkLoader::WriteIdBatch() {
+  TESSERA_RETURN_IF_ERROR(CheckCancelled());
   if (view_->point_count > 0) {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> old,
                              engine_.rows->MultiGet(Table::kIds, id_keys_));
@@ -168,6 +176,7 @@ absl::Status BulkLoader::BuildIndexes() {
       view_->fields[0].index == nullptr ? 0 : view_->fields[0].search.index->rows;
   rebuild_ = indexed <= kAppendRatio * read_count_;
   BuildOptions options = collection_.MakeBuildOptions(memory_.bytes());
+  options.cancelled = &cancelled_;
   if (options_.threads > 0) options.threads = options_.threads;
   options.progress = [&](std::string_view phase, uint64_t done, uint64_t total) {
     Report(phase, done, total);
@@ -194,6 +203,7 @@ absl::Status BulkLoader::PrependLiveRecords(size_t field) {
   for (uint64_t first = 0; first < loaded.record_count(); first += portion) {
     const auto count =
         static_cast<size_t>(std::min<uint64_t>(portion, loaded.record_count() - first));
+    TESSERA_RETURN_IF_ERROR(CheckCancelled());
     TESSERA_RETURN_IF_ERROR(loaded.Read(first, count, &records));
     for (size_t i = 0; i < count; ++i) {
       TESSERA_RETURN_IF_ERROR(all->Append(
@@ -216,6 +226,7 @@ absl::Status BulkLoader::Publish() {
   }
   {
     base::MutexLock lock(&collection_.write_mu_);
+    TESSERA_RETURN_IF_ERROR(CheckCancelled());
     TESSERA_RETURN_IF_ERROR(
         engine_.files->Publish(std::move(versions_.writers), [&] { return rows_->Commit(); }));
     collection_.next_row_ = versions_.absorbed_end;
@@ -242,17 +253,35 @@ void BulkLoader::RemoveDeadPoints() {
   }
 }
 
-absl::StatusOr<uint64_t> StoredCollection::BulkLoad(const PointSource& source,
-                                                    const BulkLoadOptions& options) {
+absl::StatusOr<BulkLoadOutcome> StoredCollection::BulkLoad(const PointSource& source,
+                                                           const BulkLoadOptions& options) {
   base::MutexLock maintenance(&maintenance_mu_);
+  std::atomic<bool> not_cancelled{false};
+  std::atomic<bool>* const cancelled =
+      options.cancelled != nullptr ? options.cancelled : &not_cancelled;
+  SetLoadCancelled(cancelled);
+  absl::StatusOr<BulkLoadOutcome> loaded = LoadLocked(source, options, *cancelled);
+  SetLoadCancelled(nullptr);
+  return loaded;
+}
+
+// Before CheckWritable looks at stopping_: one of the two sees the other.
+void StoredCollection::SetLoadCancelled(std::atomic<bool>* cancelled) {
+  base::MutexLock lock(&load_mu_);
+  load_cancelled_ = cancelled;
+}
+
+absl::StatusOr<BulkLoadOutcome> StoredCollection::LoadLocked(const PointSource& source,
+                                                             const BulkLoadOptions& options,
+                                                             const std::atomic<bool>& cancelled) {
   {
     base::MutexLock lock(&write_mu_);
     TESSERA_RETURN_IF_ERROR(CheckWritable());
     loading_ = true;
   }
   const absl::Status absorbed = AbsorbLocked();
-  absl::StatusOr<uint64_t> loaded =
-      absorbed.ok() ? BulkLoader(*this, options).Run(source) : absorbed;
+  absl::StatusOr<BulkLoadOutcome> loaded =
+      absorbed.ok() ? BulkLoader(*this, options, cancelled).Run(source) : absorbed;
   base::MutexLock lock(&write_mu_);
   loading_ = false;
   return loaded;

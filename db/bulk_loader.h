@@ -10,6 +10,7 @@
 // Threads: one at a time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,11 +33,16 @@ namespace tessera::db {
 class BulkLoader {
  public:
   // Pre: the collection's maintenance lock is held, its writes are refused, nothing is fresh.
-  BulkLoader(StoredCollection& collection, const BulkLoadOptions& options)
-      : collection_(collection), engine_(collection.engine_), options_(options) {}
+  // `cancelled` is polled in every step.
+  BulkLoader(StoredCollection& collection, const BulkLoadOptions& options,
+             const std::atomic<bool>& cancelled)
+      : collection_(collection),
+        engine_(collection.engine_),
+        options_(options),
+        cancelled_(cancelled) {}
 
-  // Returns the points read. Errors: as Collection::BulkLoad; nothing has changed then.
-  absl::StatusOr<uint64_t> Run(const PointSource& source);
+  // Errors: as Collection::BulkLoad; nothing has changed then.
+  absl::StatusOr<BulkLoadOutcome> Run(const PointSource& source);
 
  private:
   absl::Status Prepare();
@@ -49,11 +55,13 @@ class BulkLoader {
   absl::Status PrependLiveRecords(size_t field);
   absl::Status Publish();
   void RemoveDeadPoints();
+  absl::Status CheckCancelled() const;
   void Report(std::string_view phase, uint64_t done, uint64_t total) const;
 
   StoredCollection& collection_;
   Engine& engine_;
   const BulkLoadOptions& options_;
+  const std::atomic<bool>& cancelled_;
 
   std::shared_ptr<const ReadView> view_;
   base::MemoryReservation memory_;

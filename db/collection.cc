@@ -212,6 +212,10 @@ absl::StatusOr<std::shared_ptr<const ReadView>> StoredCollection::LiveView() con
 
 void StoredCollection::StopMaintenance() {
   stopping_.store(true);
+  {
+    base::MutexLock lock(&load_mu_);
+    if (load_cancelled_ != nullptr) load_cancelled_->store(true);
+  }
   base::MutexLock maintenance(&maintenance_mu_);
 }
 

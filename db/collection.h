@@ -54,7 +54,7 @@ class StoredCollection final : public Collection,
   void Close();
 
   const base::CollectionSchema& schema() const override { return record_.schema; }
-  absl::StatusOr<uint64_t> Upsert(std::vector<Point> points, Ack ack) override;
+  absl::StatusOr<UpsertOutcome> Upsert(std::vector<Point> points, Ack ack) override;
   absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, Ack ack) override;
   absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                       const base::Value& payload, Ack ack) override;
@@ -65,8 +65,8 @@ class StoredCollection final : public Collection,
   absl::StatusOr<uint64_t> Count() override;
   absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                       const SearchParams& params) override;
-  absl::StatusOr<uint64_t> BulkLoad(const PointSource& source,
-                                    const BulkLoadOptions& options) override;
+  absl::StatusOr<BulkLoadOutcome> BulkLoad(const PointSource& source,
+                                           const BulkLoadOptions& options) override;
   absl::Status Absorb() override;
   absl::StatusOr<CollectionStats> Stats() override;
 
@@ -104,7 +104,8 @@ class StoredCollection final : public Collection,
 
   StoredCollection(Engine& engine, const CollectionRecord& record, bool background_absorb);
 
-  void StopMaintenance() ABSL_LOCKS_EXCLUDED(maintenance_mu_);
+  // Cancels absorptions and loads and waits for their end.
+  void StopMaintenance() ABSL_LOCKS_EXCLUDED(maintenance_mu_, load_mu_);
   void ReleaseState() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
 
   // Recovery.
@@ -119,11 +120,11 @@ class StoredCollection final : public Collection,
   uint64_t FreshRowBytes() const;
   // Memory for what is fresh and `more_rows`.
   absl::Status ReserveFresh(uint64_t more_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
-  absl::StatusOr<uint64_t> TryUpsert(const std::vector<Point>& points,
-                                     const std::vector<std::string>& payloads)
+  absl::StatusOr<UpsertOutcome> TryUpsert(const std::vector<Point>& points,
+                                          const std::vector<std::string>& payloads)
       ABSL_LOCKS_EXCLUDED(write_mu_);
-  absl::StatusOr<uint64_t> WritePoints(const std::vector<Point>& points,
-                                       const std::vector<std::string>& payloads)
+  absl::StatusOr<UpsertOutcome> WritePoints(const std::vector<Point>& points,
+                                            const std::vector<std::string>& payloads)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   absl::StatusOr<base::RowId> AllocateRows(uint64_t count, storage::WriteSet* writes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
@@ -150,6 +151,13 @@ class StoredCollection final : public Collection,
   std::shared_ptr<const ReadView> View() const;
   absl::StatusOr<std::shared_ptr<const ReadView>> LiveView() const;  // kNotFound once dropped
   void PublishView() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
+
+  // Bulk loads.
+  void SetLoadCancelled(std::atomic<bool>* cancelled) ABSL_LOCKS_EXCLUDED(load_mu_);
+  absl::StatusOr<BulkLoadOutcome> LoadLocked(const PointSource& source,
+                                             const BulkLoadOptions& options,
+                                             const std::atomic<bool>& cancelled)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_) ABSL_LOCKS_EXCLUDED(write_mu_);
 
   // Maintenance.
   void AbsorbInBackground() ABSL_LOCKS_EXCLUDED(maintenance_mu_);
@@ -194,6 +202,9 @@ class StoredCollection final : public Collection,
   // While rows are absorbed: those that died since the absorption's view was taken.
   bool note_deaths_ ABSL_GUARDED_BY(write_mu_) = false;
   std::vector<base::RowId> noted_deaths_ ABSL_GUARDED_BY(write_mu_);
+
+  base::Mutex load_mu_;  // nothing else is locked under it
+  std::atomic<bool>* load_cancelled_ ABSL_GUARDED_BY(load_mu_) = nullptr;  // of a load under way
 
   mutable base::Mutex view_mu_ ABSL_ACQUIRED_AFTER(write_mu_);
   std::shared_ptr<const ReadView> view_ ABSL_GUARDED_BY(view_mu_);

@@ -220,8 +220,8 @@ absl::Status StoredCollection::Acknowledge(Ack ack) {
   return ack == Ack::kWal ? engine_.rows->SyncLog() : absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> StoredCollection::WritePoints(const std::vector<Point>& points,
-                                                       const std::vector<std::string>& payloads) {
+absl::StatusOr<UpsertOutcome> StoredCollection::WritePoints(
+    const std::vector<Point>& points, const std::vector<std::string>& payloads) {
   std::vector<base::PointId> ids;
   ids.reserve(points.size());
   for (const Point& point : points) ids.push_back(point.id);
@@ -248,28 +248,29 @@ absl::StatusOr<uint64_t> StoredCollection::WritePoints(const std::vector<Point>&
   for (size_t i = 0; i < points.size(); ++i) AppendFresh({first.value + i}, points[i]);
   PublishView();
   RequestAbsorb();
-  return VersionOf(base::RowId{first.value + points.size() - 1});
+  return UpsertOutcome{.version = VersionOf(base::RowId{first.value + points.size() - 1}),
+                       .replaced = old.size()};
 }
 
-absl::StatusOr<uint64_t> StoredCollection::Upsert(std::vector<Point> points, Ack ack) {
-  TESSERA_RETURN_IF_ERROR(ValidatePoints(schema(), &points));
+absl::StatusOr<UpsertOutcome> StoredCollection::Upsert(std::vector<Point> points, Ack ack) {
+  TESSERA_RETURN_IF_ERROR(ValidatePoints(schema(), RepeatedIds::kRefused, &points));
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> payloads, EncodePayloads(points));
   if (points.empty()) {
     return absl::InvalidArgumentError("the batch is empty, must have at least 1 point");
   }
   for (int attempt = 0;; ++attempt) {
-    absl::StatusOr<uint64_t> version = TryUpsert(points, payloads);
-    if (version.ok()) {
+    absl::StatusOr<UpsertOutcome> outcome = TryUpsert(points, payloads);
+    if (outcome.ok()) {
       TESSERA_RETURN_IF_ERROR(Acknowledge(ack));
-      return version;
+      return outcome;
     }
-    if (!IsNoRoom(version.status()) || attempt == kAbsorbAttemptsMax) return version;
+    if (!IsNoRoom(outcome.status()) || attempt == kAbsorbAttemptsMax) return outcome;
     TESSERA_RETURN_IF_ERROR(Absorb());
   }
 }
 
-absl::StatusOr<uint64_t> StoredCollection::TryUpsert(const std::vector<Point>& points,
-                                                     const std::vector<std::string>& payloads) {
+absl::StatusOr<UpsertOutcome> StoredCollection::TryUpsert(
+    const std::vector<Point>& points, const std::vector<std::string>& payloads) {
   base::MutexLock lock(&write_mu_);
   TESSERA_RETURN_IF_ERROR(CheckWritable());
   if (absl::Status room = ReserveFresh(points.size()); !room.ok()) {

@@ -135,6 +135,21 @@ struct BulkLoadProgress {
 struct BulkLoadOptions {
   int threads = 0;  // 0: one per core
   std::function<void(const BulkLoadProgress&)> progress;
+  // Raised by the caller it ends the load with kCancelled, and nothing is kept. The collection
+  // raises it too, when it closes or is dropped. Outlives the load.
+  std::atomic<bool>* cancelled = nullptr;
+};
+
+struct UpsertOutcome {
+  uint64_t version = 0;   // of the last point, the highest of the batch
+  uint64_t replaced = 0;  // points that took the place of one with the same id
+};
+
+struct BulkLoadOutcome {
+  uint64_t rows = 0;  // all that the source gave
+  // Of these, rows that took the place of an earlier one with the same id, of the source or the
+  // collection: the collection has rows - replaced points more.
+  uint64_t replaced = 0;
 };
 
 class Collection {
@@ -143,17 +158,18 @@ class Collection {
 
   virtual const base::CollectionSchema& schema() const = 0;
 
-  // Writes all points or none; later writes of an id replace it whole. Returns the version.
+  // Writes all points or none; later writes of an id replace it whole.
   //
   // Errors: kInvalidArgument: wrong dimension, missing or unknown field, NaN or infinity, an id
   //         twice in the batch, payload not an object or over kPayloadBytesMax, batch over
   //         kBatchPointsMax; kResourceExhausted: memory or disk.
-  virtual absl::StatusOr<uint64_t> Upsert(std::vector<Point> points, Ack ack) = 0;
+  virtual absl::StatusOr<UpsertOutcome> Upsert(std::vector<Point> points, Ack ack) = 0;
 
   // Deletes what is there and returns how many were.
   virtual absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, Ack ack) = 0;
 
   // Merges `payload` (an object) into each point's payload, key by key; a null removes the key.
+  // Versions stay. Returns how many points that were; an id given twice is one.
   // Errors: kNotFound naming the first absent id; nothing is then applied.
   virtual absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                               const base::Value& payload, Ack ack) = 0;
@@ -174,9 +190,11 @@ class Collection {
 
   // Loads points in external-memory passes straight into extents: all become visible at the end,
   // or none. Peak memory stays within the limit whatever the input's size. Other writes to this
-  // collection are refused (kUnavailable) meanwhile; reads go on. Returns the rows loaded.
-  virtual absl::StatusOr<uint64_t> BulkLoad(const PointSource& source,
-                                            const BulkLoadOptions& options) = 0;
+  // collection are refused (kUnavailable) meanwhile; reads go on. Of an id that comes more than
+  // once, also in one batch, the last point stays.
+  // Errors: those of `source`; as Upsert; kCancelled. Nothing has changed then.
+  virtual absl::StatusOr<BulkLoadOutcome> BulkLoad(const PointSource& source,
+                                                   const BulkLoadOptions& options) = 0;
 
   // Absorbs every fresh row into lists now instead of in the background.
   virtual absl::Status Absorb() = 0;
@@ -200,8 +218,9 @@ struct MemoryUsage {
 
 class Database {
  public:
-  // Errors: kNotFound (no directory and create_if_missing off); kFailedPrecondition (locked by
-  //         another process); kUnimplemented (written by a newer version); kInvalidArgument
+  // Errors: kNotFound (create_if_missing off and no directory, or an empty one);
+  //         kFailedPrecondition (locked by another process; a directory that holds something else:
+  //         it stays untouched); kUnimplemented (written by a newer version); kInvalidArgument
   //         (memory limit below kMemoryLimitFloor); kDataLoss (damage that recovery must not hide).
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
                                                         const DatabaseOptions& options);

@@ -1,7 +1,10 @@
 #include "db/engine.h"
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
@@ -15,6 +18,10 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr int kReadThreads = 16;
+constexpr std::string_view kLockName = "LOCK";
+constexpr std::string_view kRowsName = "rows";
+constexpr std::string_view kExtentsName = "extents";
+constexpr std::string_view kScratchName = "scratch";
 
 uint64_t MachineMemoryBytes() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
@@ -25,6 +32,24 @@ int MachineThreads() {
   return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
+// Whether a directory without data is empty, or is what a creation that was cut short leaves.
+// Otherwise it is somebody else's, and opening it would write to it and empty its scratch/.
+absl::Status CheckUnused(base::FileSystem& fs, const std::string& path) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(path));
+  for (const std::string& name : names) {
+    bool ours = name == kLockName || name == kRowsName || name == "lost+found";
+    if (name == kScratchName || name == kExtentsName) {
+      const auto inside = fs.List(base::JoinPath(path, name));
+      ours = inside.ok() && inside->empty();
+    }
+    if (ours) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("directory ", path, " is not a Tessera data directory and not empty: it has ",
+                     name, "; name a new or an empty directory"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckDirectory(base::FileSystem& fs, const std::string& path, bool create) {
   TESSERA_ASSIGN_OR_RETURN(const bool exists, fs.Exists(path));
   if (exists) {
@@ -32,7 +57,12 @@ absl::Status CheckDirectory(base::FileSystem& fs, const std::string& path, bool 
     if (!directory) {
       return absl::InvalidArgumentError(absl::StrCat("data directory ", path, " is a file"));
     }
-    return absl::OkStatus();
+    const std::string rows = base::JoinPath(path, kRowsName);
+    TESSERA_ASSIGN_OR_RETURN(const bool has_data, storage::RowStore::Exists(fs, rows));
+    if (has_data) return absl::OkStatus();
+    TESSERA_RETURN_IF_ERROR(CheckUnused(fs, path));
+    if (create) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat("directory ", path, " holds no Tessera data"));
   }
   if (!create) {
     return absl::NotFoundError(absl::StrCat("there is no data directory ", path));
@@ -48,12 +78,12 @@ absl::Status OpenStores(Engine& engine) {
                                            engine.plan.process_bytes + engine.plan.row_cache_bytes +
                                                engine.plan.write_buffer_bytes));
   TESSERA_ASSIGN_OR_RETURN(
-      engine.rows, storage::RowStore::Open(*engine.fs, base::JoinPath(engine.path, "rows"),
+      engine.rows, storage::RowStore::Open(*engine.fs, base::JoinPath(engine.path, kRowsName),
                                            {.block_cache_bytes = engine.plan.row_cache_bytes,
                                             .write_buffer_bytes = engine.plan.write_buffer_bytes}));
   TESSERA_ASSIGN_OR_RETURN(
       engine.extents,
-      storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, "extents"), 1));
+      storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, kExtentsName), 1));
   engine.reads = std::make_unique<storage::PreadPool>(kReadThreads);
   TESSERA_ASSIGN_OR_RETURN(
       engine.cache, storage::PageCache::Create(*engine.extents, *engine.reads, *engine.budget,
@@ -87,7 +117,7 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   auto engine = std::make_unique<Engine>();
   engine->fs = options.fs != nullptr ? options.fs : &base::PosixFileSystem();
   engine->path = path;
-  engine->scratch_path = base::JoinPath(path, "scratch");
+  engine->scratch_path = base::JoinPath(path, kScratchName);
   engine->threads = options.threads > 0 ? options.threads : MachineThreads();
   const uint64_t limit = options.memory_limit != 0
                              ? options.memory_limit
@@ -101,7 +131,7 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   engine->budget = std::make_unique<base::MemoryBudget>(limit);
   TESSERA_RETURN_IF_ERROR(CheckDirectory(*engine->fs, path, options.create_if_missing));
   absl::StatusOr<std::unique_ptr<base::FileLock>> lock =
-      engine->fs->Lock(base::JoinPath(path, "LOCK"));
+      engine->fs->Lock(base::JoinPath(path, kLockName));
   if (!lock.ok()) {
     if (!absl::IsFailedPrecondition(lock.status())) return lock.status();
     return absl::FailedPreconditionError(

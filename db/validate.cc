@@ -134,13 +134,14 @@ absl::StatusOr<size_t> FindField(const base::CollectionSchema& schema, std::stri
                                                  known));
 }
 
-absl::Status ValidatePoints(const base::CollectionSchema& schema, std::vector<Point>* points) {
+absl::Status ValidatePoints(const base::CollectionSchema& schema, RepeatedIds repeated_ids,
+                            std::vector<Point>* points) {
   if (points->size() > kBatchPointsMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the batch has ", points->size(), " points, at most ", kBatchPointsMax, " are allowed"));
   }
   absl::flat_hash_set<base::PointId> ids;
-  ids.reserve(points->size());
+  if (repeated_ids == RepeatedIds::kRefused) ids.reserve(points->size());
   for (size_t i = 0; i < points->size(); ++i) {
     Point& point = (*points)[i];
     const std::string* text = point.id.string();
@@ -149,7 +150,7 @@ absl::Status ValidatePoints(const base::CollectionSchema& schema, std::vector<Po
                                                      " bytes, must be 1 .. ",
                                                      base::kPointIdStringBytesMax));
     }
-    if (!ids.insert(point.id).second) {
+    if (repeated_ids == RepeatedIds::kRefused && !ids.insert(point.id).second) {
       return absl::InvalidArgumentError(absl::StrCat(
           "id ", point.id.ToString(), " is twice in the batch (again at point ", i, ")"));
     }

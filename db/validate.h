@@ -28,9 +28,12 @@ absl::Status ValidateQuery(const base::VectorFieldSchema& field, std::span<const
 // are.
 absl::StatusOr<size_t> FindField(const base::CollectionSchema& schema, std::string_view name);
 
+enum class RepeatedIds { kRefused, kAllowed };
+
 // Checks every point of a batch and brings its vectors into schema order.
 // Errors: kInvalidArgument naming the point, as Collection::Upsert says.
-absl::Status ValidatePoints(const base::CollectionSchema& schema, std::vector<Point>* points);
+absl::Status ValidatePoints(const base::CollectionSchema& schema, RepeatedIds repeated_ids,
+                            std::vector<Point>* points);
 
 absl::Status ValidateSearch(const base::CollectionSchema& schema, std::span<const float> query,
                             const SearchParams& params);

@@ -33,6 +33,9 @@ namespace {
 constexpr std::array<std::string_view, kTableCount> kTableNames = {
     "catalog", "points", "ids", "fresh", "locations", "manifest"};
 
+// What an open writes besides rows: a manifest, names, an empty log.
+constexpr uint64_t kReopenBytes = uint64_t{256} << 10;
+
 // RocksDB's running commentary; what goes wrong is in the statuses.
 class SilentLogger : public rocksdb::Logger {
  public:
@@ -194,6 +197,20 @@ absl::Status RocksDb::Write(std::string_view what, absl::FunctionRef<rocksdb::St
   const std::shared_lock<std::shared_mutex> writing(writing_mu_);
   TESSERA_RETURN_IF_ERROR(failure());
   return FromRocks(action(), what);
+}
+
+absl::StatusOr<uint64_t> RocksDb::ReopenBytes() const {
+  uint64_t bytes = 0;
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(dir));
+  for (const std::string& name : names) {
+    if (!name.ends_with(".log")) continue;
+    const absl::StatusOr<uint64_t> log_bytes = fs.FileSize(base::JoinPath(dir, name));
+    if (absl::IsNotFound(log_bytes.status())) continue;  // removed meanwhile
+    TESSERA_RETURN_IF_ERROR(log_bytes.status());
+    bytes += *log_bytes;
+  }
+  // What is in table files already stays in the logs for a while.
+  return kReopenBytes + std::min(bytes, write_buffer_bytes_max);
 }
 
 absl::Status RocksDb::Retire() {

@@ -14,6 +14,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 #include "base/file_system.h"
 #include "base/mutex.h"
@@ -61,6 +62,8 @@ struct RocksDb {
 
   // What has stopped it; OK if nothing has.
   absl::Status failure() const;
+  // Space that opening the directory anew takes at most: the rows of the logs go to table files.
+  absl::StatusOr<uint64_t> ReopenBytes() const;
   // Waits for writes under way and leaves the directory, with what they have made visible, to
   // another RocksDB; reads go on.
   //

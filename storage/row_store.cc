@@ -166,6 +166,10 @@ absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
   return std::unique_ptr<RowStore>(new RowStore(std::move(db), options));
 }
 
+absl::StatusOr<bool> RowStore::Exists(base::FileSystem& fs, const std::string& dir) {
+  return fs.Exists(base::JoinPath(dir, "CURRENT"));  // RocksDB writes it last
+}
+
 RowStore::~RowStore() {
   // The second write is the watermark of the first, for the next open to find damage in it.
   if (db()->failure().ok() && SyncLog().ok()) {
@@ -194,8 +198,12 @@ absl::Status RowStore::Recover(const std::shared_ptr<RocksDb>& failed) {
   }
   // Opening needs some space itself, and is not to be tried for every write to a full disk.
   TESSERA_ASSIGN_OR_RETURN(const uint64_t free_bytes, failed->fs.FreeBytes(failed->dir));
-  if (free_bytes < options_.write_buffer_bytes) {
-    return failed->failure();
+  TESSERA_ASSIGN_OR_RETURN(const uint64_t needed_bytes, failed->ReopenBytes());
+  if (free_bytes < needed_bytes) {
+    const absl::Status failure = failed->failure();
+    return absl::Status(failure.code(),
+                        absl::StrCat(failure.message(), "; it goes on when the disk has ",
+                                     needed_bytes, " bytes free, now it has ", free_bytes));
   }
   TESSERA_RETURN_IF_ERROR(failed->Retire());
   auto next = std::make_shared<RocksDb>(failed->fs, failed->dir);

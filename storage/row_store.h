@@ -122,6 +122,8 @@ class RowStore {
   static absl::StatusOr<std::unique_ptr<RowStore>> Open(base::FileSystem& fs,
                                                         const std::string& dir,
                                                         const RowStoreOptions& options);
+  // Whether `dir` holds a store; one whose creation was cut short is none.
+  static absl::StatusOr<bool> Exists(base::FileSystem& fs, const std::string& dir);
   ~RowStore();
   RowStore(const RowStore&) = delete;
   RowStore& operator=(const RowStore&) = delete;
@@ -131,9 +133,9 @@ class RowStore {
   // Errors: kInvalidArgument for a key longer than kKeyBytesMax; kResourceExhausted for no space;
   //         kInternal or kDataLoss for other I/O errors. After an error of the file system nothing
   //         is visible, but the changes may be found, whole, when the store is opened again. Later
-  //         writes fail as well; once there is space again, the next one puts things right
-  //         (at the cost of an Open). After other errors than no space the store has to be opened
-  //         again. Reads go on.
+  //         writes fail as well; once there is space again, a little more than the rows that are
+  //         not in table files yet take, the next one puts things right (at the cost of an Open).
+  //         After other errors than no space the store has to be opened again. Reads go on.
   absl::Status Write(const WriteSet& changes, Durability durability);
 
   // `snapshot` null: the latest. nullopt when there is no such key.

@@ -7,6 +7,7 @@
 // Threads: one RunCli at a time; commands start threads of their own.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -33,6 +34,9 @@ struct CliEnvironment {
   bool err_is_terminal = false;  // then a progress bar is drawn without being asked for
   // Called by serve before it starts anything; what it returns waits until the server shall stop.
   std::function<std::function<void()>()> watch_for_stop;
+  // Called by ingest before it stores anything; the flag rises when it shall stop, as long as
+  // somebody holds it. Null: never.
+  std::function<std::shared_ptr<std::atomic<bool>>()> watch_for_interrupt;
 };
 
 int RunCli(int argc, const char* const* argv, const CliEnvironment& environment);

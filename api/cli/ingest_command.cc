@@ -1,5 +1,6 @@
 // ingest: points from files or stdin into a collection.
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -140,14 +141,23 @@ absl::Status CheckFields(const base::CollectionSchema& schema, const PointSource
   return absl::OkStatus();
 }
 
+absl::Status Interrupted(const std::string& stored) {
+  return absl::CancelledError(absl::StrCat("interrupted (", stored, " rows stored)"));
+}
+
+std::shared_ptr<std::atomic<bool>> WatchForInterrupt(const CliEnvironment& environment) {
+  return environment.watch_for_interrupt == nullptr ? nullptr : environment.watch_for_interrupt();
+}
+
 // Reads all of the input without storing any of it.
 absl::Status DryRun(const base::CollectionSchema& schema, PointSourceOptions options,
-                    ProgressBar* bar) {
+                    const std::atomic<bool>* interrupted, ProgressBar* bar) {
   options.on_bad_row = nullptr;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<FilePointSource> source,
                            FilePointSource::Open(schema, std::move(options)));
   std::vector<db::Point> batch;
   do {
+    if (interrupted != nullptr && interrupted->load()) return Interrupted("0");
     TESSERA_RETURN_IF_ERROR(source->Next(&batch));
     bar->Update("check", source->rows_read(), source->rows().value_or(0));
   } while (!batch.empty());
@@ -160,6 +170,7 @@ struct IngestReport {
 };
 
 absl::StatusOr<IngestReport> RunIngest(Client& client, const IngestFlags& flags,
+                                       const CliEnvironment& environment,
                                        PointSourceOptions options, ProgressBar* bar) {
   TESSERA_ASSIGN_OR_RETURN(const db::CollectionStats stats, client.Describe(flags.name));
   ResolveField(stats.schema, &options);
@@ -171,11 +182,16 @@ absl::StatusOr<IngestReport> RunIngest(Client& client, const IngestFlags& flags,
   const bool upserts =
       ingest.mode == IngestMode::kUpsert || (ingest.mode == IngestMode::kAuto && stats.points > 0);
   // Upserts stay, a bulk load does not: what can be read twice is looked through before the first.
-  if (upserts && CanReadTwice(options)) {
-    TESSERA_RETURN_IF_ERROR(DryRun(stats.schema, options, bar));
+  std::shared_ptr<std::atomic<bool>> interrupted;
+  if (CanReadTwice(options)) {
+    interrupted = WatchForInterrupt(environment);
+    if (upserts) TESSERA_RETURN_IF_ERROR(DryRun(stats.schema, options, interrupted.get(), bar));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<FilePointSource> source,
                            FilePointSource::Open(stats.schema, std::move(options)));
+  // Not before: opening a pipe waits for its other end, which a signal shall end at once.
+  if (interrupted == nullptr) interrupted = WatchForInterrupt(environment);
+  ingest.cancelled = interrupted.get();
   const std::optional<uint64_t> rows = source->rows();
   uint64_t stored = 0;
   ingest.progress = [&](const IngestProgress& progress) {
@@ -189,6 +205,10 @@ absl::StatusOr<IngestReport> RunIngest(Client& client, const IngestFlags& flags,
   };
   const absl::StatusOr<IngestSummary> summary = client.Ingest(
       flags.name, [&](std::vector<db::Point>* batch) { return source->Next(batch); }, ingest);
+  if (!summary.ok() && interrupted != nullptr && interrupted->load()) {
+    // A server may have stored more than it could tell.
+    return Interrupted(absl::StrCat(flags.target.server.empty() ? "" : "at least ", stored));
+  }
   if (!summary.ok()) {
     return absl::Status(summary.status().code(),
                         absl::StrCat(summary.status().message(), " (", stored, " rows stored)"));
@@ -206,13 +226,14 @@ absl::Status Ingest(const IngestFlags& flags, const CliEnvironment& environment)
   absl::StatusOr<IngestReport> report;
   {
     ProgressBar bar(environment.err, flags.progress || environment.err_is_terminal);
-    report = RunIngest(*client, flags, std::move(options), &bar);
+    report = RunIngest(*client, flags, environment, std::move(options), &bar);
   }
   TESSERA_RETURN_IF_ERROR(Finish(*client, report.status()));
   environment.out << JsonLine()
                          .Text("collection", flags.name)
                          .Number("rows", report->summary.stored)
                          .Number("skipped", report->skipped)
+                         .Number("replaced", report->summary.replaced)
                          .Number("seconds", absl::ToDoubleSeconds(absl::Now() - begin))
                          .Bool("bulk", report->summary.bulk)
                          .ToString()
@@ -246,7 +267,11 @@ void AddInputFlags(CLI::App& command, IngestFlags* flags) {
 
 void AddIngest(CLI::App& app, Invocation* invocation) {
   CLI::App* command = app.add_subcommand(
-      "ingest", "load vectors with payload into a collection: an empty one gets all or nothing");
+      "ingest",
+      "load vectors with payload into a collection: an empty one gets all or nothing. Of an id "
+      "that "
+      "comes more than once the last row stays; \"replaced\" counts rows that took the place of an "
+      "earlier one, of the input or the collection");
   const auto flags = std::make_shared<IngestFlags>();
   AddTargetFlags(*command, &flags->target);
   AddInputFlags(*command, flags.get());

@@ -22,7 +22,8 @@ class ByteSource {
   // Fills `out` and returns its size; less only at the end of the input.
   //
   // Errors: kInvalidArgument for a truncated or damaged gzip stream, naming input and position;
-  //         kDataLoss or kInternal with errno when the input cannot be read.
+  //         kDataLoss or kInternal with errno when the input cannot be read; kCancelled when a
+  //         signal has ended the waiting for it.
   virtual absl::StatusOr<size_t> Read(std::span<std::byte> out) = 0;
 
   // For messages: the path, or "stdin".

@@ -118,6 +118,7 @@ class ProgressWriter {
 
   bool Finish(const IngestSummary& summary) {
     last_.set_stored(summary.stored);
+    last_.set_replaced(summary.replaced);
     last_.set_bulk(summary.bulk);
     last_.set_done(true);
     last_.set_time(watch_.Seconds());
@@ -156,14 +157,22 @@ grpc::Status IngestService::Ingest(grpc::ServerContext* call, Stream* stream) {
     TESSERA_ASSIGN_OR_RETURN(options.mode, ModeFromProto(begin.mode()));
     options.ack = FromProto(begin.ack());
     options.threads = static_cast<int>(std::min<uint32_t>(begin.threads(), 1024));
+    CancellationWatch::Call cancellation(context_.cancellations, *call,
+                                         CancellationWatch::OnStop::kCancel);
+    options.cancelled = cancellation.flag();
     ProgressWriter writer(*stream);
     options.progress = [&](const IngestProgress& progress) { writer.Tell(progress); };
     StreamSource source(*stream, *call, context_.memory, collection->schema());
-    TESSERA_ASSIGN_OR_RETURN(
-        const IngestSummary summary,
-        IngestPoints(*collection, [&](auto* batch) { return source.Next(batch); }, options));
-    writer.Finish(summary);
-    return absl::OkStatus();
+    const absl::StatusOr<IngestSummary> summary =
+        IngestPoints(*collection, [&](auto* batch) { return source.Next(batch); }, options);
+    if (summary.ok()) {
+      writer.Finish(*summary);
+      return absl::OkStatus();
+    }
+    if (absl::IsCancelled(summary.status()) && cancellation.stopped()) {
+      return absl::UnavailableError("the server is stopping");
+    }
+    return summary.status();
   });
 }
 

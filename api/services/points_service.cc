@@ -105,12 +105,12 @@ grpc::Status PointsService::Upsert(grpc::ServerContext* call, const v1::UpsertRe
         std::vector<db::Point> points,
         PointsFromProto(collection->schema(), request->points(), request->batch()));
     if (points.empty()) return InvalidField("points", "the request holds no points");
-    const absl::StatusOr<uint64_t> version =
+    const absl::StatusOr<db::UpsertOutcome> outcome =
         collection->Upsert(std::move(points), FromProto(request->ack()));
-    if (!version.ok()) {
-      return BlameIfInvalid(version.status(), request->has_batch() ? "batch" : "points");
+    if (!outcome.ok()) {
+      return BlameIfInvalid(outcome.status(), request->has_batch() ? "batch" : "points");
     }
-    response->set_version(*version);
+    response->set_version(outcome->version);
     response->set_time(watch.Seconds());
     return absl::OkStatus();
   });
@@ -178,9 +178,9 @@ grpc::Status PointsService::SetPayload(grpc::ServerContext* call,
     absl::StatusOr<base::Value> payload = FromPayloadText(request->payload());
     if (!payload.ok()) return BlameField(payload.status(), "payload");
     if (payload->object() == nullptr) return InvalidField("payload", "must be a JSON object");
-    TESSERA_ASSIGN_OR_RETURN(const uint64_t version,
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t updated,
                              collection->SetPayload(ids, *payload, FromProto(request->ack())));
-    response->set_version(version);
+    response->set_updated(updated);
     response->set_time(watch.Seconds());
     return absl::OkStatus();
   });

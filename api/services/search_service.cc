@@ -196,7 +196,7 @@ grpc::Status SearchService::Search(grpc::ServerContext* call, const v1::SearchRe
     TESSERA_ASSIGN_OR_RETURN(
         const CallMemory::Lease lease,
         context_.memory.Take(ReplyMemoryBytes(schema, params, 1), params.deadline));
-    const CancellationWatch::Call cancellation(context_.cancellations, *call);
+    CancellationWatch::Call cancellation(context_.cancellations, *call);
     params.cancelled = cancellation.flag();
     absl::StatusOr<db::SearchResult> result;
     if (request->query_case() == v1::SearchRequest::kPoint) {
@@ -243,7 +243,7 @@ grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
     TESSERA_ASSIGN_OR_RETURN(
         const CallMemory::Lease lease,
         context_.memory.Take(ReplyMemoryBytes(schema, params, count), params.deadline));
-    const CancellationWatch::Call cancellation(context_.cancellations, *call);
+    CancellationWatch::Call cancellation(context_.cancellations, *call);
     params.cancelled = cancellation.flag();
 
     for (size_t i = 0; i < count; ++i) response->add_results();

@@ -3,10 +3,15 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <thread>
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -201,7 +206,7 @@ TEST_P(CliSignalTest, ServerStopsCleanlyAndKeepsWhatItAcknowledged) {
   EXPECT_EQ(again.Stop(GetParam()), 0);
 }
 
-TEST(CliProcessTest, ASignalEndsOtherCommandsAtOnce) {
+TEST(CliProcessTest, ASignalEndsAnIngestThatWaitsForAPipe) {
   const TempDir dir;
   const std::string data = dir.File("data");
   ASSERT_EQ(RunChild({"create", "--data", data, "c", "--dim", "24", "--metric", "l2"}).code, 0);
@@ -211,6 +216,86 @@ TEST(CliProcessTest, ASignalEndsOtherCommandsAtOnce) {
   ChildProcess ingest({"ingest", "--data", data, "c", pipe});
   ingest.Signal(SIGTERM);
   EXPECT_EQ(ingest.Wait(), -SIGTERM);
+}
+
+// An ingest from a pipe that gives `rows` of kRows rows and stays open.
+class InterruptedIngest {
+ public:
+  InterruptedIngest(const TempDir& dir, const std::vector<std::string>& target,
+                    const std::string& mode, uint32_t rows) {
+    const std::string path = dir.File(mode + ".fbin");
+    EXPECT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    std::vector<std::string> words = {"ingest", "c", path, "--mode", mode, "--batch", "100"};
+    words.insert(words.end(), target.begin(), target.end());
+    ingest_.emplace(words, true);
+    pipe_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);  // waits for the reader
+    std::mt19937_64 rng(TestSeed());
+    const std::string bytes =
+        Fbin(kRows, RandomRows(rng, kRows)).substr(0, 8 + size_t{rows} * kDim * sizeof(float));
+    EXPECT_EQ(::write(pipe_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    int unread = 1;
+    while (::ioctl(pipe_, FIONREAD, &unread) == 0 && unread > 0) std::this_thread::yield();
+  }
+  ~InterruptedIngest() { ::close(pipe_); }
+  InterruptedIngest(const InterruptedIngest&) = delete;
+  InterruptedIngest& operator=(const InterruptedIngest&) = delete;
+
+  ChildResult Interrupt(int signal) {
+    ingest_->Signal(signal);
+    std::string out = ingest_->ReadAll();
+    return {.code = ingest_->Wait(), .out = std::move(out)};
+  }
+
+ private:
+  std::optional<ChildProcess> ingest_;
+  int pipe_ = -1;
+};
+
+TEST_P(CliSignalTest, AnInterruptedBulkLoadSaysThatNothingIsStored) {
+  const TempDir dir;
+  const std::vector<std::string> at = {"--data", dir.File("data")};
+  ASSERT_EQ(RunChild({"create", at[0], at[1], "c", "--dim", "24", "--metric", "l2"}).code, 0);
+  const ChildResult result = InterruptedIngest(dir, at, "bulk", kRows / 2).Interrupt(GetParam());
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("interrupted (0 rows stored)"));
+  EXPECT_THAT(RunChild({"stats", at[0], at[1], "c", "--output", "json"}).out,
+              HasSubstr("\"points\":0,"));
+}
+
+TEST_P(CliSignalTest, AnInterruptedIngestSaysHowMuchIsStored) {
+  const TempDir dir;
+  const std::vector<std::string> at = {"--data", dir.File("data")};
+  ASSERT_EQ(RunChild({"create", at[0], at[1], "c", "--dim", "24", "--metric", "l2"}).code, 0);
+  const ChildResult result = InterruptedIngest(dir, at, "upsert", kRows / 2).Interrupt(GetParam());
+  EXPECT_EQ(result.code, 1);
+  const std::vector<std::string> halves = absl::StrSplit(result.out, "interrupted (");
+  ASSERT_EQ(halves.size(), 2U) << result.out;
+  const std::string rows = halves[1].substr(0, halves[1].find(' '));
+  EXPECT_THAT(halves[1], StartsWith(rows + " rows stored)"));
+  EXPECT_THAT(RunChild({"stats", at[0], at[1], "c", "--output", "json"}).out,
+              HasSubstr("\"points\":" + rows + ","));
+}
+
+TEST_P(CliSignalTest, AnInterruptedIngestIntoAServerEndsThereToo) {
+  const TempDir dir;
+  Serving server(dir.File("data"));
+  const std::vector<std::string> at = {"--server", server.address()};
+  ASSERT_EQ(RunChild({"create", at[0], at[1], "c", "--dim", "24", "--metric", "l2"}).code, 0);
+  const ChildResult result = InterruptedIngest(dir, at, "bulk", kRows / 2).Interrupt(GetParam());
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("interrupted (at least 0 rows stored)"));
+  // Other writes are possible again.
+  const InputDir inputs;
+  std::mt19937_64 rng(TestSeed());
+  const std::string file = inputs.Write("v.fbin", Fbin(100, RandomRows(rng, 100)));
+  ChildResult stored;
+  for (int attempt = 0; attempt < 100 && stored.code != 0; ++attempt) {
+    stored = RunChild({"ingest", at[0], at[1], "c", "--mode", "upsert", file});
+  }
+  EXPECT_EQ(stored.code, 0) << stored.out;
+  EXPECT_THAT(RunChild({"stats", at[0], at[1], "c", "--output", "json"}).out,
+              HasSubstr("\"points\":100,"));
+  EXPECT_EQ(server.Stop(SIGTERM), 0);
 }
 
 }  // namespace

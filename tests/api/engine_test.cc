@@ -162,8 +162,11 @@ TEST_F(EngineTest, WritesAreSeenByTheNextRead) {
   v1::SetPayloadResponse changed;
   grpc::ClientContext set_context;
   ASSERT_TRUE(points_->SetPayload(&set_context, change, &changed).ok());
+  EXPECT_EQ(changed.updated(), 1U);
+  const uint64_t version = stored[0].version;
   ASSERT_OK_AND_ASSIGN(stored, client_->Get("c", {&id, 1}, {.payload = true, .vectors = false}));
   EXPECT_EQ(stored[0].payload.ToJson(), R"({"new":true})");
+  EXPECT_EQ(stored[0].version, version);
 
   EXPECT_THAT(client_->Delete("c", {&id, 1}), IsOkAndHolds(1U));
   ASSERT_OK_AND_ASSIGN(const auto after, client_->Search("c", Row(3500), {}));

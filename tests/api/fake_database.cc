@@ -87,11 +87,11 @@ absl::Status FakeCollection::CheckVectors(const db::Point& point) const {
   return absl::OkStatus();
 }
 
-absl::Status FakeCollection::Check(const std::vector<db::Point>& points) const {
+absl::Status FakeCollection::Check(const std::vector<db::Point>& points, bool ids_once) const {
   std::set<base::PointId> ids;
   for (const db::Point& point : points) {
     const std::string id = point.id.ToString();
-    if (!ids.insert(point.id).second) {
+    if (!ids.insert(point.id).second && ids_once) {
       return absl::InvalidArgumentError(absl::StrCat("id ", id, " is twice in the batch"));
     }
     if (point.vectors.size() != schema_.vectors.size()) {
@@ -109,8 +109,9 @@ absl::Status FakeCollection::Check(const std::vector<db::Point>& points) const {
   return absl::OkStatus();
 }
 
-void FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
+uint64_t FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
   ++version_;
+  const size_t expected = into->size() + points.size();
   for (db::Point& point : points) {
     const base::PointId id = point.id;
     (*into)[id] = {.id = id,
@@ -118,17 +119,19 @@ void FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
                    .vectors = std::move(point.vectors),
                    .payload = std::move(point.payload)};
   }
+  return expected - into->size();
 }
 
-absl::StatusOr<uint64_t> FakeCollection::Upsert(std::vector<db::Point> points, db::Ack ack) {
-  if (absl::Status status = Check(points); !status.ok()) return status;
+absl::StatusOr<db::UpsertOutcome> FakeCollection::Upsert(std::vector<db::Point> points,
+                                                         db::Ack ack) {
+  if (absl::Status status = Check(points, true); !status.ok()) return status;
   base::MutexLock lock(&mu_);
   if (upserts_until_full == 0) return absl::ResourceExhaustedError("no room for fresh rows");
   if (upserts_until_full > 0) --upserts_until_full;
   ++upserts;
   last_ack_ = ack;
-  Apply(std::move(points), &points_);
-  return version_;
+  const uint64_t replaced = Apply(std::move(points), &points_);
+  return db::UpsertOutcome{.version = version_, .replaced = replaced};
 }
 
 absl::StatusOr<uint64_t> FakeCollection::Delete(std::span<const base::PointId> ids, db::Ack ack) {
@@ -146,7 +149,6 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
   for (const base::PointId& id : ids) {
     if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
   }
-  ++version_;
   for (const base::PointId& id : ids) {
     base::Value& old = points_[id].payload;
     if (old.object() == nullptr) old = base::Value(base::Value::Object());
@@ -158,7 +160,7 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
       }
     }
   }
-  return version_;
+  return std::set<base::PointId>(ids.begin(), ids.end()).size();
 }
 
 db::StoredPoint FakeCollection::Project(const db::StoredPoint& point, db::Projection with) const {
@@ -259,25 +261,38 @@ absl::Status FakeCollection::TakeAll(const db::PointSource& source,
     batch.clear();
     if (absl::Status status = source(&batch); !status.ok()) return status;
     if (batch.empty()) return absl::OkStatus();
-    if (absl::Status status = Check(batch); !status.ok()) return status;
+    if (absl::Status status = Check(batch, false); !status.ok()) return status;
     for (db::Point& point : batch) all->push_back(std::move(point));
     if (options.progress != nullptr) options.progress({"read", all->size(), 0});
   }
 }
 
-absl::StatusOr<uint64_t> FakeCollection::BulkLoad(const db::PointSource& source,
-                                                  const db::BulkLoadOptions& options) {
+absl::Status FakeCollection::WaitAtLoadGate(const db::BulkLoadOptions& options) {
+  if (load_gate_closed) ++loads_waiting;
+  while (load_gate_closed) {
+    if (options.cancelled != nullptr && options.cancelled->load()) {
+      return absl::CancelledError("the bulk load was cancelled");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<db::BulkLoadOutcome> FakeCollection::BulkLoad(const db::PointSource& source,
+                                                             const db::BulkLoadOptions& options) {
   ++bulk_loads;
   std::vector<db::Point> all;
-  if (absl::Status status = TakeAll(source, options, &all); !status.ok()) {
+  absl::Status status = TakeAll(source, options, &all);
+  if (status.ok()) status = WaitAtLoadGate(options);
+  if (!status.ok()) {
     ++bulk_loads_failed;
     return status;
   }
   const uint64_t rows = all.size();
   if (options.progress != nullptr) options.progress({"publish", rows, rows});
   base::MutexLock lock(&mu_);
-  Apply(std::move(all), &points_);
-  return rows;
+  const uint64_t replaced = Apply(std::move(all), &points_);
+  return db::BulkLoadOutcome{.rows = rows, .replaced = replaced};
 }
 
 absl::Status FakeCollection::Absorb() {

@@ -24,7 +24,7 @@ class FakeCollection : public db::Collection {
   explicit FakeCollection(base::CollectionSchema schema) : schema_(std::move(schema)) {}
 
   const base::CollectionSchema& schema() const override { return schema_; }
-  absl::StatusOr<uint64_t> Upsert(std::vector<db::Point> points, db::Ack ack) override;
+  absl::StatusOr<db::UpsertOutcome> Upsert(std::vector<db::Point> points, db::Ack ack) override;
   absl::StatusOr<uint64_t> Delete(std::span<const base::PointId> ids, db::Ack ack) override;
   absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                       const base::Value& payload, db::Ack ack) override;
@@ -36,14 +36,16 @@ class FakeCollection : public db::Collection {
   // Waits while `search_gate` is closed, until the deadline or the cancellation.
   absl::StatusOr<db::SearchResult> Search(std::span<const float> query,
                                           const db::SearchParams& params) override;
-  absl::StatusOr<uint64_t> BulkLoad(const db::PointSource& source,
-                                    const db::BulkLoadOptions& options) override;
+  absl::StatusOr<db::BulkLoadOutcome> BulkLoad(const db::PointSource& source,
+                                               const db::BulkLoadOptions& options) override;
   absl::Status Absorb() override;
   absl::StatusOr<db::CollectionStats> Stats() override;
 
   // What happened, for tests.
   std::atomic<int> bulk_loads{0};
   std::atomic<int> bulk_loads_failed{0};
+  std::atomic<bool> load_gate_closed{false};  // bulk loads that have read all wait for it
+  std::atomic<int> loads_waiting{0};          // all that ever came to the gate
   std::atomic<int> upserts{0};
   std::atomic<int> absorbs{0};
   std::atomic<int> upserts_until_full{-1};  // then kResourceExhausted until Absorb; -1: never full
@@ -60,9 +62,11 @@ class FakeCollection : public db::Collection {
 
   absl::Status TakeAll(const db::PointSource& source, const db::BulkLoadOptions& options,
                        std::vector<db::Point>* all) const;
+  absl::Status WaitAtLoadGate(const db::BulkLoadOptions& options);
   absl::Status CheckVectors(const db::Point& point) const;
-  absl::Status Check(const std::vector<db::Point>& points) const;
-  void Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Check(const std::vector<db::Point>& points, bool ids_once) const;
+  // Returns how many replaced another.
+  uint64_t Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   db::StoredPoint Project(const db::StoredPoint& point, db::Projection with) const;
   absl::Status WaitAtGate(const db::SearchParams& params);
 

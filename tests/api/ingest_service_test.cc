@@ -2,6 +2,8 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 
 #include "tests/api/grpc_fixture.h"
 #include "tests/support/status_matchers.h"
@@ -143,6 +145,45 @@ TEST_F(IngestService, ABulkLoadOfAClientThatIsGoneLeavesNothing) {
   EXPECT_EQ(End().error_code(), grpc::StatusCode::CANCELLED);
   WaitUntil([&] { return collection().bulk_loads_failed == 1; });
   EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(IngestService, AClientThatIsGoneEndsABulkLoadThatHasReadAll) {
+  collection().load_gate_closed = true;
+  Begin(v1::INGEST_MODE_BULK);
+  stream_->Write(Batch(0, 100));
+  stream_->Write(FinishAfter(100));
+  WaitUntil([&] { return collection().loads_waiting == 1; });
+  context_->TryCancel();
+  EXPECT_EQ(End().error_code(), grpc::StatusCode::CANCELLED);
+  WaitUntil([&] { return collection().bulk_loads_failed == 1; });
+  EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(IngestService, AServerThatStopsEndsABulkLoad) {
+  collection().load_gate_closed = true;
+  Begin(v1::INGEST_MODE_BULK);
+  stream_->Write(Batch(0, 100));
+  stream_->Write(FinishAfter(100));
+  WaitUntil([&] { return collection().loads_waiting == 1; });
+  const absl::Time begin = absl::Now();
+  server_->Shutdown(absl::Minutes(10));
+  EXPECT_LT(absl::Now() - begin, absl::Minutes(1));
+  EXPECT_THAT(End(), GrpcStatusIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("stopping")));
+  EXPECT_EQ(collection().bulk_loads_failed, 1);
+  EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(IngestService, AServerThatStopsDoesNotWaitForASilentClient) {
+  for (const v1::IngestMode mode : {v1::INGEST_MODE_BULK, v1::INGEST_MODE_UPSERT}) {
+    Begin(mode);
+    stream_->Write(Batch(0, 100));
+    v1::IngestResponse answer;
+    ASSERT_TRUE(stream_->Read(&answer));
+    server_->Shutdown(absl::Minutes(10));
+    EXPECT_FALSE(End().ok());
+    EXPECT_EQ(Count(), mode == v1::INGEST_MODE_BULK ? 0U : 100U);
+    StartServer({});
+  }
 }
 
 TEST_F(IngestService, AnAutomaticLoadThatBreaksOffEarlyLeavesNothing) {

@@ -54,6 +54,34 @@ TEST(Ingest, AutoIsBulkFromTheFirstPointThatMakesItLarge) {
   }
 }
 
+// The same rule on every path, within a batch and beyond.
+TEST(Ingest, OfAnIdThatComesAgainTheLastPointStays) {
+  for (const IngestMode mode : {IngestMode::kAuto, IngestMode::kBulk, IngestMode::kUpsert}) {
+    FakeCollection collection(FloatSchema("c", 1));
+    ASSERT_OK(collection.Upsert({MakePoint(1, {0}), MakePoint(9, {0})}, db::Ack::kWal));
+    int batches = 0;
+    const db::PointSource source = [&](std::vector<db::Point>* batch) {
+      batch->clear();
+      if (++batches == 1) *batch = {MakePoint(1, {1}), MakePoint(2, {2}), MakePoint(1, {3})};
+      if (batches == 2) *batch = {MakePoint(2, {4}), MakePoint(3, {5})};
+      return absl::OkStatus();
+    };
+    IngestOptions options;
+    options.mode = mode;
+    ASSERT_OK_AND_ASSIGN(const IngestSummary summary, IngestPoints(collection, source, options));
+    EXPECT_EQ(summary.stored, 5U);
+    EXPECT_EQ(summary.replaced, 3U);
+    const std::vector<base::PointId> ids = {base::PointId(1), base::PointId(2), base::PointId(3)};
+    ASSERT_OK_AND_ASSIGN(const auto stored,
+                         collection.Get(ids, {.payload = false, .vectors = true}));
+    ASSERT_EQ(stored.size(), 3U);
+    EXPECT_EQ(stored[0].vectors[0].bytes, FloatBytes({3}));
+    EXPECT_EQ(stored[1].vectors[0].bytes, FloatBytes({4}));
+    EXPECT_EQ(stored[2].vectors[0].bytes, FloatBytes({5}));
+    EXPECT_EQ(collection.Count().value(), 4U);
+  }
+}
+
 TEST(Ingest, AutoCountsBytesOfLongVectorsToo) {
   FakeCollection collection(FloatSchema("c", 16'384));
   Source source(8, 8, 16'384);  // 4 MiB

@@ -253,11 +253,12 @@ TEST_F(PointsService, SetPayloadMergesOrNamesTheAbsentId) {
   v1::SetPayloadRequest request;
   request.set_collection("c");
   request.add_ids()->set_num(1);
+  request.add_ids()->set_num(1);
   request.set_payload(R"({"a":null,"c":"x"})");
   v1::SetPayloadResponse response;
   grpc::ClientContext context;
   ASSERT_TRUE(points_->SetPayload(&context, request, &response).ok());
-  EXPECT_EQ(response.version(), 2U);
+  EXPECT_EQ(response.updated(), 1U);
   const base::PointId id(1);
   const auto stored = collection().Get({&id, 1}, {.payload = true, .vectors = false}).value();
   EXPECT_EQ(stored[0].payload.ToJson(), R"({"b":2,"c":"x"})");

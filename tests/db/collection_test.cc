@@ -100,9 +100,11 @@ class World {
     return points;
   }
   void Upsert(std::vector<Point> points) {
+    const size_t expected = model.points().size() + points.size();
     model.Upsert(points);
-    const auto version = collection->Upsert(std::move(points), Ack::kMemory);
-    ASSERT_TRUE(version.ok()) << version.status();
+    const auto outcome = collection->Upsert(std::move(points), Ack::kMemory);
+    ASSERT_TRUE(outcome.ok()) << outcome.status();
+    EXPECT_EQ(expected - outcome->replaced, model.points().size());
   }
   // Every second id is there.
   std::vector<base::PointId> SomeIds(size_t count) {
@@ -114,6 +116,7 @@ class World {
     // Ids may come twice within a load: the last one stays.
     std::vector<std::vector<Point>> batches;
     for (size_t done = 0; done < count; done += 100) batches.push_back(MakePoints(100, id_range));
+    const size_t before = model.points().size();
     for (const auto& batch : batches) model.Upsert(batch);
     size_t next = 0;
     const auto loaded = collection->BulkLoad(
@@ -123,7 +126,8 @@ class World {
         },
         {});
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    EXPECT_EQ(*loaded, batches.size() * 100);
+    EXPECT_EQ(loaded->rows, batches.size() * 100);
+    EXPECT_EQ(before + loaded->rows - loaded->replaced, model.points().size());
     ++load_count;
   }
   void Check(const std::string& after) {
@@ -515,6 +519,27 @@ TEST(Collection, FailedLoadLeavesEverythingAsItWas) {
   world.Reopen();
   world.Check("reopen");
   world.Load(500, 5000);
+  world.Check("load");
+}
+
+TEST(Collection, ALoadKeepsTheLastPointOfAnIdAlsoWithinABatch) {
+  World world(OneField(base::Metric::kL2, 4), TestSeed(), false);
+  world.Upsert(world.MakePoints(100, 200));
+  std::vector<Point> twice = world.MakePoints(150, 200);
+  for (Point& point : world.MakePoints(150, 200)) twice.push_back(std::move(point));
+  const size_t before = world.model.points().size();
+  world.model.Upsert(twice);
+  bool asked = false;
+  const auto loaded = world.collection->BulkLoad(
+      [&](std::vector<Point>* batch) {
+        if (!asked) *batch = twice;
+        asked = true;
+        return absl::OkStatus();
+      },
+      {});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->rows, 300U);
+  EXPECT_EQ(before + 300 - loaded->replaced, world.model.points().size());
   world.Check("load");
 }
 

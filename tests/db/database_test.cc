@@ -1,7 +1,9 @@
 #include "db/database.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -104,6 +106,49 @@ TEST(Database, OpenRefusesWhatItCannotServe) {
                        AllOf(HasSubstr("in use by another process"), HasSubstr(dir.path()))));
 }
 
+TEST(Database, AForeignDirectoryIsRefusedAndStaysAsItIs) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  const auto refused = [&](const std::string& path, const std::string& what) {
+    const std::vector<std::string> files = fs.Files();
+    for (const bool create : {false, true}) {
+      options.create_if_missing = create;
+      EXPECT_THAT(Database::Open(path, options),
+                  StatusIs(absl::StatusCode::kFailedPrecondition,
+                           AllOf(HasSubstr(path), HasSubstr("not a Tessera data directory"),
+                                 HasSubstr(what))));
+    }
+    EXPECT_EQ(fs.Files(), files);
+    EXPECT_THAT(fs.Exists(path + "/rows"), IsOkAndHolds(false));
+  };
+  ASSERT_OK(fs.CreateDirectory("foreign"));
+  ASSERT_OK(fs.OpenForWrite("foreign/thesis.txt", base::WriteMode::kTruncate));
+  refused("foreign", "thesis.txt");
+  ASSERT_OK(fs.CreateDirectory("other"));
+  ASSERT_OK(fs.CreateDirectory("other/scratch"));
+  ASSERT_OK(fs.OpenForWrite("other/scratch/notes", base::WriteMode::kTruncate));
+  refused("other", "scratch");
+}
+
+TEST(Database, ADirectoryWithoutDataIsForThoseWhoCreate) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  options.create_if_missing = false;
+  ASSERT_OK(fs.CreateDirectory("empty"));
+  for (const char* leftover : {"", "empty/scratch", "empty/rows", "empty/extents"}) {
+    if (*leftover != 0) ASSERT_OK(fs.CreateDirectory(leftover));
+    EXPECT_THAT(Database::Open("empty", options),
+                StatusIs(absl::StatusCode::kNotFound, HasSubstr("empty holds no Tessera data")));
+    EXPECT_EQ(fs.Files(), std::vector<std::string>());
+  }
+  options.create_if_missing = true;
+  EXPECT_OK(Database::Open("empty", options));
+  options.create_if_missing = false;
+  EXPECT_OK(Database::Open("empty", options));
+}
+
 TEST(Database, CallsAfterCloseAreRefused) {
   TempDir dir;
   ASSERT_OK_AND_ASSIGN(auto database, Database::Open(dir.path(), SmallOptions()));
@@ -187,6 +232,79 @@ TEST(Database, NoSpaceLeavesNothingHalfApplied) {
   ASSERT_OK_AND_ASSIGN(database, Database::Open("data", options));
   ASSERT_OK_AND_ASSIGN(a, database->GetCollection("a"));
   EXPECT_EQ(Difference(*a, model, maker), "");
+}
+
+// In whichever step it is.
+TEST(Database, ACancelledBulkLoadLeavesNothing) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  options.background_absorb = false;
+  ASSERT_OK_AND_ASSIGN(auto database, Database::Open("data", options));
+  ASSERT_THAT(database->CreateCollection(Schema("a")), IsOk());
+  ASSERT_OK_AND_ASSIGN(auto a, database->GetCollection("a"));
+  PointMaker maker(Schema("a"), 1);
+  Model model(Schema("a"));
+  const std::vector<Point> old = MakePoints(maker, 500);
+  model.Upsert(old);
+  ASSERT_THAT(a->Upsert(old, Ack::kWal), IsOk());
+  ASSERT_THAT(a->Absorb(), IsOk());
+  const std::vector<Point> points = MakePoints(maker, 5000);
+  const std::vector<std::string> files = fs.Files();
+  for (const char* phase : {"read", "train", "assign", "write", "calibrate", "publish"}) {
+    SCOPED_TRACE(phase);
+    std::atomic<bool> cancelled{false};
+    BulkLoadOptions load;
+    load.cancelled = &cancelled;
+    load.progress = [&](const BulkLoadProgress& progress) {
+      if (progress.phase == phase) cancelled = true;
+    };
+    bool done = false;
+    EXPECT_THAT(a->BulkLoad(
+                    [&](std::vector<Point>* batch) {
+                      if (!done) *batch = points;
+                      done = true;
+                      return absl::OkStatus();
+                    },
+                    load),
+                StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_TRUE(cancelled) << "the load has no such phase";
+    EXPECT_EQ(Difference(*a, model, maker), "");
+    EXPECT_EQ(fs.Files(), files);
+  }
+}
+
+TEST(Database, CloseCancelsABulkLoad) {
+  FaultFs fs;
+  DatabaseOptions options = SmallOptions();
+  options.fs = &fs;
+  ASSERT_OK_AND_ASSIGN(auto database, Database::Open("data", options));
+  ASSERT_THAT(database->CreateCollection(Schema("a")), IsOk());
+  ASSERT_OK_AND_ASSIGN(auto a, database->GetCollection("a"));
+  PointMaker maker(Schema("a"), 1);
+  std::atomic<bool> cancelled{false};
+  BulkLoadOptions load;
+  load.cancelled = &cancelled;
+  std::thread closer;
+  load.progress = [&](const BulkLoadProgress& progress) {
+    if (progress.phase != "write" || closer.joinable()) return;
+    closer = std::thread([&] { EXPECT_THAT(database->Close(), IsOk()); });
+    while (!cancelled) std::this_thread::yield();
+  };
+  bool done = false;
+  EXPECT_THAT(a->BulkLoad(
+                  [&](std::vector<Point>* batch) {
+                    if (!done) *batch = MakePoints(maker, 5000);
+                    done = true;
+                    return absl::OkStatus();
+                  },
+                  load),
+              StatusIs(absl::StatusCode::kCancelled));
+  closer.join();
+  database.reset();
+  ASSERT_OK_AND_ASSIGN(database, Database::Open("data", options));
+  ASSERT_OK_AND_ASSIGN(a, database->GetCollection("a"));
+  EXPECT_THAT(a->Count(), IsOkAndHolds(0U));
 }
 
 TEST(Database, DamagedExtentIsReportedAndNeverSearched) {

@@ -286,13 +286,32 @@ TEST(RowStoreCrash, AFullDiskIsNotTriedOverAndOver) {
   ASSERT_THAT(PutOne(*store, Table::kPoints, "a", ""),
               StatusIs(absl::StatusCode::kResourceExhausted));
   fs.ClearRules();
-  fs.SetFreeBytes(kSmallRowStore.write_buffer_bytes - 1);
+  fs.SetFreeBytes(100'000);
   const int64_t operations = fs.operations();
   ASSERT_THAT(PutOne(*store, Table::kPoints, "a", ""),
-              StatusIs(absl::StatusCode::kResourceExhausted));
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("free, now it has 100000")));
   EXPECT_EQ(fs.operations(), operations);
-  fs.SetFreeBytes(kSmallRowStore.write_buffer_bytes);
+  fs.SetFreeBytes(kSmallRowStore.write_buffer_bytes + 1'000'000);
   EXPECT_OK(PutOne(*store, Table::kPoints, "a", ""));
+}
+
+// What is left of a disk may be less than the write buffers: it is enough for the rows there are.
+TEST(RowStoreCrash, ADiskThatIsNearlyFullTakesWritesAgain) {
+  FaultFs fs;
+  std::unique_ptr<RowStore> store = MustOpen(fs, kDir);
+  ASSERT_OK(PutOne(*store, Table::kPoints, "a", std::string(100'000, 'a')));
+  fs.AddRule({.op = FaultOp::kAppend, .path_part = ".sst", .kind = FaultKind::kNoSpace});
+  ASSERT_THAT(store->Flush(), StatusIs(absl::StatusCode::kResourceExhausted));
+  fs.ClearRules();
+  fs.SetFreeBytes(300'000);  // rows and what opening needs besides do not fit
+  ASSERT_THAT(PutOne(*store, Table::kPoints, "b", ""),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  fs.SetFreeBytes(400'000);
+  ASSERT_OK(PutOne(*store, Table::kPoints, "b", ""));
+  store.reset();
+  store = MustOpen(fs, kDir);
+  EXPECT_THAT(Rows(*store, Table::kPoints),
+              ElementsAre(Pair("a", std::string(100'000, 'a')), Pair("b", "")));
 }
 
 // After a failed sync nobody knows what is on the disk: only opening again looks.
