@@ -12,11 +12,11 @@
 #define TESSERA_CONCAT_(a, b) TESSERA_CONCAT_INNER_(a, b)
 
 // Returns from the enclosing function if `expr` is not OK.
-#define TESSERA_RETURN_IF_ERROR(expr)                            \
-  do {                                                           \
+#define TESSERA_RETURN_IF_ERROR(expr)                                   \
+  do {                                                                  \
     if (absl::Status tessera_status_ = (expr); !tessera_status_.ok()) { \
-      return tessera_status_;                                    \
-    }                                                            \
+      return tessera_status_;                                           \
+    }                                                                   \
   } while (false)
 
 // Declares or assigns `lhs` from a StatusOr, or returns its status.

@@ -1,10 +1,5 @@
 #include "api/formats/byte_source.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <zlib.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -12,7 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 
 namespace tessera::api {
@@ -22,7 +23,8 @@ constexpr size_t kBufferBytes = size_t{256} << 10;
 constexpr int kGzipWindowBits = 15 + 16;  // 16: gzip framing, zlib's own is refused
 
 absl::Status ErrnoStatus(const std::string& what, int error) {
-  const std::string message = absl::StrCat(what, ": ", std::strerror(error), " (errno ", error, ")");
+  const std::string message =
+      absl::StrCat(what, ": ", std::strerror(error), " (errno ", error, ")");
   switch (error) {
     case ENOENT:
     case ENOTDIR:
@@ -142,9 +144,8 @@ class GzipSource : public ByteSource {
         break;
       }
       if (in.empty()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(name(), ": the gzip stream is cut off after ", file_->skipped(),
-                         " compressed bytes"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            name(), ": the gzip stream is cut off after ", file_->skipped(), " compressed bytes"));
       }
       TESSERA_ASSIGN_OR_RETURN(const size_t count, Inflate(in, out.subspan(done)));
       done += count;
@@ -165,8 +166,7 @@ class GzipSource : public ByteSource {
     const size_t in_bytes = in.size();
     const size_t out_bytes = std::min(out.size(), kStepMax);
     // zlib does not write through next_in; its type lacks the const.
-    stream_.next_in =
-        const_cast<Bytef*>(reinterpret_cast<const Bytef*>(in.data()));  // NOLINT
+    stream_.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(in.data()));  // NOLINT
     stream_.avail_in = static_cast<uInt>(in_bytes);
     stream_.next_out = reinterpret_cast<Bytef*>(out.data());
     stream_.avail_out = static_cast<uInt>(out_bytes);
@@ -175,9 +175,9 @@ class GzipSource : public ByteSource {
     if (result == Z_STREAM_END) {
       between_members_ = true;
     } else if (result != Z_OK) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          name(), ": damaged gzip stream at compressed byte ", file_->skipped(), " (",
-          stream_.msg != nullptr ? stream_.msg : "bad data", ")"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(name(), ": damaged gzip stream at compressed byte ", file_->skipped(), " (",
+                       stream_.msg != nullptr ? stream_.msg : "bad data", ")"));
     }
     return out_bytes - stream_.avail_out;
   }
@@ -197,7 +197,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& pa
   } else {
     const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return ErrnoStatus(absl::StrCat("opening ", path), errno);
-    struct stat info {};
+    struct stat info{};
     if (::fstat(descriptor, &info) != 0) {
       const int error = errno;
       ::close(descriptor);
