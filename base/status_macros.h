@@ -23,7 +23,10 @@
 #define TESSERA_ASSIGN_OR_RETURN(lhs, expr) \
   TESSERA_ASSIGN_OR_RETURN_IMPL_(TESSERA_CONCAT_(tessera_statusor_, __LINE__), lhs, expr)
 
+// Both names are declared here, so they cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define TESSERA_ASSIGN_OR_RETURN_IMPL_(result, lhs, expr) \
   auto result = (expr);                                   \
   if (!result.ok()) return std::move(result).status();    \
   lhs = *std::move(result)
+// NOLINTEND(bugprone-macro-parentheses)
