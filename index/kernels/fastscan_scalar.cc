@@ -54,6 +54,7 @@ void Scan(const FastScanArgs& args, uint64_t* passed, uint16_t* sums) {
     passed[block] = 0;
     if (args.eligible[block] == 0) continue;
     const auto* bytes = reinterpret_cast<const uint8_t*>(args.blocks + block * stride);
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): written before it is read
     std::array<uint16_t, kFastScanRows> block_sums;
     SumBlock(args.table, bytes + kFastScanFactorBytes, args.lines, block_sums.data());
     uint64_t mask = 0;
