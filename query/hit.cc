@@ -59,7 +59,7 @@ HitId HitId::FromPointId(const base::PointId& id) {
   if (const base::Uuid* uuid = id.uuid()) return FromUuid(uuid->bytes.data());
   const std::string& text = *id.string();
   if (text.size() <= kInlineBytes) return ShortString(text);
-  std::array<uint8_t, 8> prefix;
+  std::array<uint8_t, 8> prefix{};
   std::copy_n(text.begin(), prefix.size(), prefix.begin());
   return LongString(prefix.data(), index::RawLongIdHash(text));
 }

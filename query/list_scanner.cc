@@ -208,8 +208,9 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
   const RunPart& part = run_[run];
   const uint32_t rows = part.rows;
   if (survivors_.size() < rows) survivors_.resize(rows);
-  if (next_codes != nullptr)
+  if (next_codes != nullptr) {
     __builtin_prefetch(next_codes);  // the header; the scan does the blocks
+  }
   const index::ListScan scan = {.code_plane = codes,
                                 .rows = rows,
                                 .head_distance2 = part.head_distance2,
