@@ -28,8 +28,7 @@ HitId IdOfRecord(const std::byte* header) {
     case index::RawIdKind::kUuid:
       return HitId::FromUuid(bytes);
     case index::RawIdKind::kString:
-      return HitId::ShortString(
-          {reinterpret_cast<const char*>(bytes), index::RawIdLength(header)});
+      return HitId::ShortString({reinterpret_cast<const char*>(bytes), index::RawIdLength(header)});
     case index::RawIdKind::kLongString:
       return HitId::LongString(bytes, base::LoadU64(reinterpret_cast<const std::byte*>(bytes + 8)));
   }
