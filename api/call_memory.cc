@@ -22,8 +22,9 @@ absl::StatusOr<CallMemory::Lease> CallMemory::Take(uint64_t bytes, absl::Time de
     const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
     const std::chrono::milliseconds wait = std::min(absl::ToChronoMilliseconds(left), wait_max_);
     if (!freed_.wait_for(lock, wait, [&] { return Fits(bytes); })) {
-      if (wait < wait_max_)
+      if (wait < wait_max_) {
         return absl::DeadlineExceededError("waiting for room among other calls");
+      }
       return absl::ResourceExhaustedError(
           absl::StrCat("the calls under way hold ", used_, " bytes, this one takes ", bytes,
                        ", at most ", bytes_max_, " are allowed; try again"));

@@ -74,7 +74,7 @@ void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, std::min(Cores() * 2, 16));
 }
 
-class GrpcServer : public Server {
+class GrpcServer final : public Server {
  public:
   GrpcServer(db::Database& database, const ServerOptions& options)
       // The handler's own thread searches too.

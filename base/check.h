@@ -13,9 +13,9 @@ namespace tessera::base {
 }  // namespace tessera::base
 
 // Always on.
-#define TESSERA_CHECK(condition)                                                    \
-  (__builtin_expect(static_cast<bool>(condition), 1)                                \
-       ? static_cast<void>(0)                                                       \
+#define TESSERA_CHECK(condition)                     \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::tessera::base::Fatal(__FILE__, __LINE__, "check failed: " #condition))
 
 #define TESSERA_FATAL(message) ::tessera::base::Fatal(__FILE__, __LINE__, (message))

@@ -13,7 +13,7 @@ std::string JoinPath(std::string_view directory, std::string_view name) {
 
 absl::Status RemoveTree(FileSystem& fs, const std::string& path) {
   // The file first: a symbolic link to a directory must go as a link, not with what it points to.
-  const absl::Status removed = fs.RemoveFile(path);
+  absl::Status removed = fs.RemoveFile(path);
   if (removed.ok() || absl::IsNotFound(removed)) return absl::OkStatus();
   TESSERA_ASSIGN_OR_RETURN(const bool is_directory, fs.IsDirectory(path));
   if (!is_directory) return removed;

@@ -35,8 +35,9 @@ float F16ToF32(uint16_t bits) {
     const uint32_t quiet = mantissa == 0 ? 0 : 0x400000U;
     return std::bit_cast<float>(sign | 0x7F800000U | quiet | (mantissa << 13));
   }
-  if (exponent != 0)
+  if (exponent != 0) {
     return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (mantissa << 13));
+  }
   const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
   return sign == 0 ? magnitude : -magnitude;
 }

@@ -64,13 +64,13 @@ absl::StatusOr<MemoryReservation> MemoryBudget::Reserve(std::string_view compone
 }
 
 std::map<std::string, uint64_t> MemoryBudget::UsageByComponent() const {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   return by_component_;
 }
 
 absl::Status MemoryBudget::Add(const std::string& component, uint64_t bytes) {
   if (bytes == 0) return absl::OkStatus();
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   const uint64_t used = used_bytes_.load(std::memory_order_relaxed);
   const uint64_t limit = limit_bytes_ == 0 ? std::numeric_limits<uint64_t>::max() : limit_bytes_;
   if (bytes > limit - used) {
@@ -85,7 +85,7 @@ absl::Status MemoryBudget::Add(const std::string& component, uint64_t bytes) {
 
 void MemoryBudget::Subtract(const std::string& component, uint64_t bytes) {
   if (bytes == 0) return;
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   const auto it = by_component_.find(component);
   TESSERA_CHECK(it != by_component_.end() && it->second >= bytes);
   it->second -= bytes;

@@ -16,7 +16,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
+
+#include "base/mutex.h"
 
 namespace tessera::base {
 
@@ -64,7 +65,7 @@ class MemoryBudget {
 
   const uint64_t limit_bytes_;
   std::atomic<uint64_t> used_bytes_{0};
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   std::map<std::string, uint64_t> by_component_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -14,10 +14,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 
 #include "base/check.h"
 #include "base/file_system.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 
 namespace tessera::base {
@@ -147,6 +147,8 @@ class PosixWritableFile final : public WritableFile {
   ~PosixWritableFile() override {
     if (fd_.get() >= 0) static_cast<void>(Close());
   }
+  PosixWritableFile(const PosixWritableFile&) = delete;
+  PosixWritableFile& operator=(const PosixWritableFile&) = delete;
 
   absl::Status Append(std::span<const std::byte> data) override {
     TESSERA_RETURN_IF_ERROR(Usable());
@@ -175,7 +177,7 @@ class PosixWritableFile final : public WritableFile {
 
   absl::Status Close() override {
     if (fd_.get() < 0) return absl::OkStatus();
-    const absl::Status flushed = Flush();
+    absl::Status flushed = Flush();
     // After EINTR Linux has closed the descriptor all the same.
     const int result = ::close(fd_.Release());
     if (flushed.ok() && result != 0 && errno != EINTR) return Fail("close");
@@ -231,11 +233,11 @@ class LockRegistry {
   using Key = std::pair<dev_t, ino_t>;
 
   bool Insert(const Key& key) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     return held_.insert(key).second;
   }
   void Erase(const Key& key) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     held_.erase(key);
   }
 
@@ -245,7 +247,7 @@ class LockRegistry {
   }
 
  private:
-  absl::Mutex mu_;
+  Mutex mu_;
   std::set<Key> held_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -79,8 +79,12 @@ absl::Status Ann(AnnFlags flags) {
   }
   std::ostream& out = flags.output.empty() ? std::cout : file;
   TESSERA_RETURN_IF_ERROR(RunAnn(
-      flags.options, [&out](const Result& result) { out << ToJsonLine(result) << std::endl; },
-      [](const std::string& line) { std::cerr << line << std::endl; }));
+      flags.options,
+      [&out](const Result& result) {
+        out << ToJsonLine(result) << '\n';
+        out.flush();
+      },
+      [](const std::string& line) { std::cerr << line << '\n'; }));
   if (!out) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", flags.output));
   return absl::OkStatus();
 }
@@ -145,7 +149,7 @@ absl::Status Report(const ReportFlags& flags) {
   file << RenderReport(results);
   file.close();
   if (!file) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", flags.output));
-  std::cerr << flags.output << ": " << results.size() << " results" << std::endl;
+  std::cerr << flags.output << ": " << results.size() << " results\n";
   return absl::OkStatus();
 }
 
@@ -170,13 +174,14 @@ int Main(int argc, char** argv) {
   }
   const absl::Status status = app.got_subcommand("ann") ? Ann(ann) : Report(report);
   if (status.ok()) return 0;
-  std::cerr << "tessera_bench: " << status << std::endl;
+  std::cerr << "tessera_bench: " << status << '\n';
   return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;
 }
 
 }  // namespace
 }  // namespace tessera::bench
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what escapes ends the run with its message
 int main(int argc, char** argv) {
   return tessera::bench::Main(argc, argv);
 }

@@ -129,6 +129,7 @@ void AppendGroup(const ResultGroup& group, const std::map<std::string, int>& col
   absl::StrAppend(html, "; ", EscapeHtml(first.cpu), ", commit ", EscapeHtml(first.commit), ", ",
                   EscapeHtml(first.time), "</p>\n");
   std::vector<PlotSeries> series;
+  series.reserve(group.engines.size());
   for (const std::string& engine : group.engines) {
     series.push_back(MakeSeries(group, engine, colors.at(engine)));
   }

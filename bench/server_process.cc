@@ -82,13 +82,14 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
     words.insert(words.end(), {"--memory-limit", absl::StrCat(options.memory_limit)});
   }
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
 
   int pipes[2];
   const int log = open(options.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log < 0 || pipe2(pipes, O_CLOEXEC) != 0) {
-    const absl::Status error =
+    absl::Status error =
         absl::InternalError(absl::StrCat(options.log_path, ": ", std::strerror(errno)));
     if (log >= 0) close(log);
     return error;

@@ -183,7 +183,7 @@ Worker::~Worker() {
   }
 }
 
-absl::StatusOr<std::string> Worker::Call(const std::string& request) {
+absl::StatusOr<std::string> Worker::Call(const std::string& request) const {
   std::string message;
   if (!SendMessage(socket_, request) || !ReceiveMessage(socket_, &message)) {
     return absl::InternalError("the engine's process is gone");

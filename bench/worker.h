@@ -73,7 +73,7 @@ class Worker {
 
  private:
   Worker(int socket, pid_t pid);
-  absl::StatusOr<std::string> Call(const std::string& request);
+  absl::StatusOr<std::string> Call(const std::string& request) const;
 
   int socket_;
   pid_t pid_;

@@ -144,7 +144,7 @@ class StoredCollection final : public Collection,
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   void AppendFresh(base::RowId row, const Point& point) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
   void RequestAbsorb() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu_);
-  absl::Status Acknowledge(Ack ack);
+  absl::Status Acknowledge(Ack ack) const;
 
   // Reads.
   absl::Status CheckLive() const;
@@ -195,7 +195,6 @@ class StoredCollection final : public Collection,
   uint64_t point_count_ ABSL_GUARDED_BY(write_mu_) = 0;
   // Fresh rows -> their sequence in every field's FreshRows.
   std::unordered_map<uint64_t, uint64_t> fresh_sequence_ ABSL_GUARDED_BY(write_mu_);
-  uint64_t fresh_bytes_ ABSL_GUARDED_BY(write_mu_) = 0;
   base::MemoryReservation fresh_memory_ ABSL_GUARDED_BY(write_mu_);
   absl::Time absorb_not_before_ ABSL_GUARDED_BY(write_mu_) = absl::InfinitePast();
   bool loading_ ABSL_GUARDED_BY(write_mu_) = false;

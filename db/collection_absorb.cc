@@ -106,7 +106,7 @@ absl::Status StoredCollection::AbsorbLocked() {
     note_deaths_ = true;
     noted_deaths_.clear();
   }
-  const absl::Status status = AbsorbView(*view, end);
+  absl::Status status = AbsorbView(*view, end);
   base::MutexLock lock(&write_mu_);
   note_deaths_ = false;
   noted_deaths_ = {};

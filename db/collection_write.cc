@@ -216,7 +216,7 @@ void StoredCollection::RequestAbsorb() {
   });
 }
 
-absl::Status StoredCollection::Acknowledge(Ack ack) {
+absl::Status StoredCollection::Acknowledge(Ack ack) const {
   return ack == Ack::kWal ? engine_.rows->SyncLog() : absl::OkStatus();
 }
 

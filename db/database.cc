@@ -49,6 +49,8 @@ class DatabaseImpl final : public Database {
   DatabaseImpl(std::unique_ptr<Engine> engine, bool background_absorb)
       : engine_(std::move(engine)), background_absorb_(background_absorb) {}
   ~DatabaseImpl() override { Close().IgnoreError(); }
+  DatabaseImpl(const DatabaseImpl&) = delete;
+  DatabaseImpl& operator=(const DatabaseImpl&) = delete;
 
   absl::Status LoadCollections();
 

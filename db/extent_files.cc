@@ -28,7 +28,7 @@ absl::Status ExtentFiles::Publish(std::vector<std::unique_ptr<storage::ExtentWri
   for (const auto& writer : writers) {
     for (const uint32_t file : writer->files()) files.insert(file);
   }
-  const absl::Status status = publish();
+  absl::Status status = publish();
   base::MutexLock lock(&publish_mu_);
   if (!status.ok()) undecided_.push_back(Lease(files));
   writers.clear();

@@ -478,6 +478,7 @@ absl::StatusOr<BuiltIndex> Append::Run(uint64_t generation) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-function-size): one caller
 absl::StatusOr<BuiltIndex> AppendToIndex(Engine& engine,
                                          const std::shared_ptr<const IndexVersion>& current,
                                          const query::LiveBitmap& live, const RecordSpool& records,

@@ -229,6 +229,7 @@ absl::Status Opener::CheckPositions() {
 }
 
 // The runs of a plane of units: full ones, and the last one when it is shorter.
+// NOLINTNEXTLINE(readability-function-size): plain numbers of one plane
 void AddRuns(const ExtentRef& ref, uint64_t stride, uint64_t full_bytes, uint64_t units,
              uint64_t last_bytes, std::vector<storage::UnitRun>* runs) {
   const bool short_last = last_bytes != full_bytes;

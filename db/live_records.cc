@@ -42,7 +42,7 @@ class LiveReader {
   absl::Status Flush();
 
  private:
-  absl::Status Open(Chunk* chunk);
+  absl::Status Open(Chunk* chunk) const;
   absl::Status ReadAll();
   absl::Status Visit(const Chunk& chunk) const;
 
@@ -79,7 +79,7 @@ absl::Status LiveReader::Add(uint32_t number) {
   return absl::OkStatus();
 }
 
-absl::Status LiveReader::Open(Chunk* chunk) {
+absl::Status LiveReader::Open(Chunk* chunk) const {
   auto file = engine_.extents->OpenFile(chunk->range.file);
   if (absl::IsNotFound(file.status())) {
     return absl::DataLossError(absl::StrCat("extent file ", chunk->range.file, " is missing"));

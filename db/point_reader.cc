@@ -104,6 +104,7 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
   if (order.empty()) return absl::OkStatus();
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
   std::vector<base::RowId> sorted;
+  sorted.reserve(order.size());
   for (const size_t i : order) sorted.push_back(rows[i]);
 
   const FieldView& view = view_.fields[field];

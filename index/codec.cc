@@ -1,6 +1,7 @@
 #include "index/codec.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/status_macros.h"

@@ -23,6 +23,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "base/types.h"
 
 namespace tessera::index {
@@ -32,7 +33,9 @@ inline constexpr size_t kBlockRows = 64;
 // Rows of one list at most; slots are 0 .. rows - 1.
 inline constexpr uint32_t kListRowsMax = uint32_t{1} << 16;
 
-constexpr size_t BlockCount(size_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+constexpr size_t BlockCount(size_t rows) {
+  return (rows + kBlockRows - 1) / kBlockRows;
+}
 
 // Values are on disk: never renumber.
 enum class CodecKind : uint8_t { kRaBitQ = 1, kPq = 2 };

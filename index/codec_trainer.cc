@@ -153,6 +153,7 @@ struct ErrorSum {
 
 // Adds the errors of <x', q'> relative to |q - a c| for rows of one list. Everything is scaled to
 // unit lengths first, so that neither huge nor tiny rows leave the range of a float.
+// NOLINTNEXTLINE(readability-function-size): one caller
 void AddErrors(const TrainingSet& sample, const PcaTransform& pca, bool by_dot,
                const std::vector<size_t>& rows, size_t query, size_t list, ErrorSum* sum) {
   const size_t dim = sample.dim;

@@ -18,6 +18,7 @@ constexpr float kLargestMost = 1e15F;
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-function-size): hot, on plain arguments
 double QuantiseOnGrid(const CodecKernels& kernels, const float* v, size_t dim, const Extent& extent,
                       uint32_t bits, uint8_t* codes) {
   if (!(extent.largest > 0)) {

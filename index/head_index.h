@@ -59,6 +59,8 @@ struct HeadHit {
 class HeadScratch {
  public:
   HeadScratch();
+  HeadScratch(const HeadScratch&) = delete;
+  HeadScratch& operator=(const HeadScratch&) = delete;
   HeadScratch(HeadScratch&&) noexcept;
   HeadScratch& operator=(HeadScratch&&) noexcept;
   ~HeadScratch();

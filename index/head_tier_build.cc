@@ -120,8 +120,9 @@ std::vector<float> HeadTier::Points(const HeadTierInput& input) const {
       }
       double dropped = 0;
       if (projected_ > 0) {
-        for (size_t j = 0; j < dim_; ++j)
+        for (size_t j = 0; j < dim_; ++j) {
           dropped += double{heads[i * dim_ + j]} * heads[i * dim_ + j];
+        }
         for (size_t j = 0; j < kept; ++j) dropped -= double{point[j]} * point[j];
       }
       point[kept] = static_cast<float>(std::sqrt(std::max(0.0, dropped) + term));

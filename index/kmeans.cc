@@ -69,6 +69,7 @@ void AssignTraining(const Training& training, const CentreSet& set, uint32_t thr
 
 // Means of the labelled rows into `centres`; an empty cluster takes the farthest row of the
 // largest.
+// NOLINTNEXTLINE(readability-function-size): one caller
 void UpdateCentres(const Training& training, const std::vector<uint32_t>& labels,
                    const std::vector<float>& half_distances, uint32_t thread_count,
                    std::vector<float>* centres, std::vector<uint32_t>* counts) {
@@ -155,6 +156,7 @@ std::vector<float> HalfSquaredNorms(const float* rows, size_t count, size_t dim)
   return norms;
 }
 
+// NOLINTNEXTLINE(readability-function-size): hot, on plain arguments
 void NearestCentres(const float* rows, size_t m, size_t dim, const CentreSet& set, float* dots,
                     uint32_t* labels, float* values) {
   const HeadKernels& kernels = ActiveHeadKernels();

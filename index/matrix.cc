@@ -45,6 +45,7 @@ absl::Status LapackStatus(const char* routine, int info) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(readability-function-size): matrices and their shapes
 void MultiplyTransposed(const float* a, size_t m, const float* b, size_t n, size_t dim,
                         float* out) {
   if (m == 0 || n == 0) return;
@@ -53,6 +54,7 @@ void MultiplyTransposed(const float* a, size_t m, const float* b, size_t n, size
               b, Int(dim), 0.0F, out, Int(n));
 }
 
+// NOLINTNEXTLINE(readability-function-size): matrices and their shapes
 void Multiply(const float* a, size_t m, const float* b, size_t n, size_t inner, float* out) {
   if (m == 0 || n == 0) return;
   UseOneBlasThread();

@@ -99,6 +99,7 @@ void BuildTable(size_t dictionaries, PqQuery* q) {
   if (!(q->step > 0)) q->step = 1;
   const float inverse = 1 / q->step;
   for (size_t i = 0; i < dictionaries * kPqWords; ++i) {
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): not negative
     q->table[i] = static_cast<uint8_t>(products[i] * inverse + 0.5F);
   }
   q->most = std::min(kSumMost, width * inverse + static_cast<float>(dictionaries));
@@ -173,9 +174,11 @@ size_t PqCodec::ScanList(const QueryCode& code, const ListScan& scan, Survivor* 
   const size_t stride = PqScanBlockBytes(lines_);
   const size_t blocks = BlockCount(scan.rows);
   size_t found = 0;
+  // NOLINTBEGIN(cppcoreguidelines-pro-type-member-init): the scan writes what is read
   std::array<uint64_t, kChunkBlocks> eligible;
   std::array<uint64_t, kChunkBlocks> passed;
   std::array<uint16_t, kChunkBlocks * kPqScanRows> sums;
+  // NOLINTEND(cppcoreguidelines-pro-type-member-init)
   for (size_t first = 0; first < blocks; first += kChunkBlocks) {
     args.block_count = std::min(kChunkBlocks, blocks - first);
     args.blocks = scan.code_plane + pq::kPlaneHeaderBytes + first * stride;

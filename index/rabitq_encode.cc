@@ -112,6 +112,7 @@ void RaBitQCodec::EncodeFine(const ListHead& list, const RowFactors& factors, co
                              std::byte* record) const {
   std::memset(record, 0, fine_bytes_);
   std::byte* packed = record + rabitq::kFineFactorBytes;
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): written before it is read
   std::array<uint8_t, 2048> on_stack;
   std::vector<uint8_t> on_heap(p_.dim > on_stack.size() ? p_.dim : 0);
   uint8_t* codes = on_heap.empty() ? on_stack.data() : on_heap.data();

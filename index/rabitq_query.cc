@@ -104,6 +104,7 @@ unsigned AddWeights(size_t begin, size_t end, float inverse, RaBitQQuery* q) {
   unsigned sum = 0;
   for (size_t j = begin; j < end; ++j) {
     const float value = q->rotated[j];
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): not negative
     const auto weight = static_cast<int>(std::abs(value) * inverse + 0.5F);
     const int mask = value > 0 ? -1 : 0;
     q->set[j] = static_cast<uint8_t>(weight & mask);
@@ -153,10 +154,11 @@ struct ListForm {
 };
 
 // `gap` is the dissimilarity of head and query less tau.
+// NOLINTNEXTLINE(readability-function-size): one caller
 ListForm FormOf(const rabitq::PlaneHeader& header, const HeadFit& fit, float gap,
                 const RaBitQParameters& p, float eps, const RaBitQQuery& q) {
   const float inverse = 1 / q.step;
-  ListForm form;
+  ListForm form{};
   form.slope_a = fit.alpha * header.a.scale * inverse;
   form.slope_b = gap * header.b.scale * inverse;
   // The code's error, what rotating in bytes rounds away, and the rounding of the table's weights
@@ -236,9 +238,11 @@ size_t RaBitQCodec::ScanList(const QueryCode& code, const ListScan& scan, Surviv
   const float per_a = fit.alpha * header.a.scale;
   const size_t blocks = BlockCount(scan.rows);
   size_t found = 0;
+  // NOLINTBEGIN(cppcoreguidelines-pro-type-member-init): the scan writes what is read
   std::array<uint64_t, kChunkBlocks> eligible;
   std::array<uint64_t, kChunkBlocks> passed;
   std::array<uint16_t, kChunkBlocks * kFastScanRows> sums;
+  // NOLINTEND(cppcoreguidelines-pro-type-member-init)
   for (size_t first = 0; first < blocks; first += kChunkBlocks) {
     args.block_count = std::min(kChunkBlocks, blocks - first);
     args.blocks = scan.code_plane + rabitq::kPlaneHeaderBytes + first * stride;

@@ -12,10 +12,10 @@
 //   40          vector     dim elements, then zeros up to a multiple of 4
 //
 // A plane keeps records in units of RawRowsPerUnit rows, the piece that is read and checked. A unit
-// has the headers (the first 40 bytes) of its rows, then, from RawVectorsAt, a multiple of 64, their
-// vectors: a comparison touches a vector alone, and as few cache lines as it can. Units lie at a
-// stride of RawUnitStride, a multiple of 512, with zeros between; the last is cut after its last
-// vector and padded to 512.
+// has the headers (the first 40 bytes) of its rows, then, from RawVectorsAt, a multiple of 64,
+// their vectors: a comparison touches a vector alone, and as few cache lines as it can. Units lie
+// at a stride of RawUnitStride, a multiple of 512, with zeros between; the last is cut after its
+// last vector and padded to 512.
 //
 // Threads: free functions without shared state.
 #pragma once

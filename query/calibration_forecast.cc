@@ -56,6 +56,7 @@ MeanRecall MeanRecall::Of(std::span<const double> recalls) {
   return result;
 }
 
+// NOLINTNEXTLINE(readability-function-size): one caller
 absl::StatusOr<Forecast> Forecast::Make(const SearchView& view, const SearchRequest& request,
                                         std::span<const CalibrationQuery> queries, size_t k,
                                         size_t neighbours, std::span<const float> eps_grid,
@@ -93,6 +94,7 @@ MeanRecall Forecast::Recall(uint32_t nprobe, size_t eps, uint32_t rerank) const 
 namespace {
 
 // Calls `use` with the unit of each place, wherever it is.
+// NOLINTNEXTLINE(readability-function-size): two callers, next to it
 absl::Status WithUnits(const SearchView& view, storage::CacheGuard& guard,
                        storage::FrameTable* table, std::vector<storage::FetchRequest>* requests,
                        std::span<const Neighbour> neighbours,

@@ -28,8 +28,7 @@ HitId IdOfRecord(const std::byte* header) {
     case index::RawIdKind::kUuid:
       return HitId::FromUuid(bytes);
     case index::RawIdKind::kString:
-      return HitId::ShortString(
-          {reinterpret_cast<const char*>(bytes), index::RawIdLength(header)});
+      return HitId::ShortString({reinterpret_cast<const char*>(bytes), index::RawIdLength(header)});
     case index::RawIdKind::kLongString:
       return HitId::LongString(bytes, base::LoadU64(reinterpret_cast<const std::byte*>(bytes + 8)));
   }
@@ -59,7 +58,7 @@ HitId HitId::FromPointId(const base::PointId& id) {
   if (const base::Uuid* uuid = id.uuid()) return FromUuid(uuid->bytes.data());
   const std::string& text = *id.string();
   if (text.size() <= kInlineBytes) return ShortString(text);
-  std::array<uint8_t, 8> prefix;
+  std::array<uint8_t, 8> prefix{};
   std::copy_n(text.begin(), prefix.size(), prefix.begin());
   return LongString(prefix.data(), index::RawLongIdHash(text));
 }

@@ -33,8 +33,8 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   raw_ = raw;
   ClearRun();
   missing_.clear();
-  rerank_ = std::max(index_->has_fine() ? context.request.settings.rerank : 0U,
-                     context.request.limit);
+  rerank_ =
+      std::max(index_->has_fine() ? context.request.settings.rerank : 0U, context.request.limit);
   fine_divider_ = UnitDivider(index_->fine_rows_per_unit);
   fine_bytes_ = index_->codec->FineRecordBytes();
   tau_ = kInfinity;
@@ -208,8 +208,9 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
   const RunPart& part = run_[run];
   const uint32_t rows = part.rows;
   if (survivors_.size() < rows) survivors_.resize(rows);
-  if (next_codes != nullptr)
+  if (next_codes != nullptr) {
     __builtin_prefetch(next_codes);  // the header; the scan does the blocks
+  }
   const index::ListScan scan = {.code_plane = codes,
                                 .rows = rows,
                                 .head_distance2 = part.head_distance2,
@@ -274,8 +275,8 @@ void ListScanner::Refine(Chunk* chunk) {
   for (size_t i = 0; i < count; ++i) {
     const std::byte* record = chunk->records[i];
     if (record == nullptr) continue;
-    keys_[i] = index_->has_fine() ? FineEstimate(run_[chunk->rows[i].run], record)
-                                  : RawDistance(record);
+    keys_[i] =
+        index_->has_fine() ? FineEstimate(run_[chunk->rows[i].run], record) : RawDistance(record);
   }
   for (size_t i = 0; i < count; ++i) {
     Candidate candidate = chunk->rows[i];
@@ -302,9 +303,8 @@ void ListScanner::AddToPool(const Candidate& candidate) {
 void ListScanner::TrimPool() {
   if (pool_.size() <= rerank_) return;
   const auto last = pool_.begin() + static_cast<ptrdiff_t>(rerank_) - 1;
-  std::nth_element(pool_.begin(), last, pool_.end(), [](const Candidate& a, const Candidate& b) {
-    return a.estimate < b.estimate;
-  });
+  std::nth_element(pool_.begin(), last, pool_.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
   pool_threshold_ = last->estimate;
   const auto keep = index_->has_fine()
                         ? last + 1

@@ -60,7 +60,8 @@ class KthSmallest {
   }
 
  private:
-  // Up to so many are kept in order: moving them all costs less than a heap's mispredicted branches.
+  // Up to so many are kept in order: moving them all costs less than a heap's mispredicted
+  // branches.
   static constexpr size_t kSortedMax = 32;
 
   void Insert(float number);

@@ -111,6 +111,8 @@ class ExtentPin {
  public:
   ExtentPin() = default;
   ~ExtentPin() { Release(); }
+  ExtentPin(const ExtentPin&) = delete;
+  ExtentPin& operator=(const ExtentPin&) = delete;
   ExtentPin(ExtentPin&& other) noexcept
       : store_(std::exchange(other.store_, nullptr)), files_(std::move(other.files_)) {}
   ExtentPin& operator=(ExtentPin&& other) noexcept {
@@ -139,6 +141,7 @@ class ExtentStore {
                                                            const std::string& dir,
                                                            uint32_t next_file,
                                                            const ExtentStoreOptions& options = {});
+  ~ExtentStore() = default;
   ExtentStore(const ExtentStore&) = delete;
   ExtentStore& operator=(const ExtentStore&) = delete;
 

@@ -93,7 +93,7 @@ class ExternalSorter::RunWriter {
     auto* const header = reinterpret_cast<std::byte*>(block_.data());
     base::StoreU32(header + 4, static_cast<uint32_t>(block_.size() - kBlockHeaderBytes));
     base::StoreU32(header, base::Crc32c(AsBytes(block_).subspan(4)));
-    const absl::Status status = file_->Append(AsBytes(block_));
+    absl::Status status = file_->Append(AsBytes(block_));
     block_.resize(kBlockHeaderBytes);
     return status;
   }

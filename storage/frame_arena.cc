@@ -57,9 +57,9 @@ void Unpoison([[maybe_unused]] const std::byte* data, [[maybe_unused]] size_t by
 #endif
 }
 
-// Not from the heap: segments live long and would keep it from shrinking. Whole huge pages are asked
-// for as such: searches jump about, and under a hypervisor each miss of a small page's address walks
-// two page tables. Null when there is no memory.
+// Not from the heap: segments live long and would keep it from shrinking. Whole huge pages are
+// asked for as such: searches jump about, and under a hypervisor each miss of a small page's
+// address walks two page tables. Null when there is no memory.
 std::byte* MapPages(size_t bytes) {
   const bool huge = bytes % kHugePageBytes == 0;
   const size_t slack = huge ? kHugePageBytes - kPageBytes : 0;

@@ -58,6 +58,8 @@ class PreadPool::Batch final : public ReadBatch {
       changed_.Wait(&state_->mu);
     }
   }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
 
   void Submit(std::span<const ReadRequest> requests) override {
     base::MutexLock lock(&state_->mu);

@@ -39,7 +39,7 @@ class SequentialFile : public rocksdb::FSSequentialFile {
 
   IOStatus Read(size_t bytes, const IOOptions& options, Slice* result, char* scratch,
                 IODebugContext* context) override {
-    const IOStatus status = PositionedRead(offset_, bytes, options, result, scratch, context);
+    IOStatus status = PositionedRead(offset_, bytes, options, result, scratch, context);
     if (status.ok()) offset_ += result->size();
     return status;
   }
@@ -49,6 +49,7 @@ class SequentialFile : public rocksdb::FSSequentialFile {
     return IOStatus::OK();
   }
 
+  // NOLINTNEXTLINE(readability-function-size): RocksDB's interface.
   IOStatus PositionedRead(uint64_t offset, size_t bytes, const IOOptions&, Slice* result,
                           char* scratch, IODebugContext*) override {
     *result = Slice(scratch, 0);
@@ -67,6 +68,7 @@ class RandomFile : public rocksdb::FSRandomAccessFile {
  public:
   explicit RandomFile(std::unique_ptr<base::RandomAccessFile> file) : file_(std::move(file)) {}
 
+  // NOLINTNEXTLINE(readability-function-size): RocksDB's interface.
   IOStatus Read(uint64_t offset, size_t bytes, const IOOptions&, Slice* result, char* scratch,
                 IODebugContext*) const override {
     *result = Slice(scratch, 0);
@@ -85,7 +87,7 @@ class Directory : public rocksdb::FSDirectory {
   Directory(RocksDisk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override {
     return ToRocks(disk_.Change([&] {
-      const absl::Status status = disk_.fs().SyncDirectory(path_);
+      absl::Status status = disk_.fs().SyncDirectory(path_);
       disk_.DirectorySynced(status.ok());
       return status;
     }));

@@ -19,7 +19,8 @@ packages=(
 case "${1:-}" in
   "") ;;
   --lint) packages+=(clang-format-19 clang-tidy-19) ;;
-  --all) packages+=(clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev libomp-19-dev) ;;
+  --all) packages+=(clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev libomp-19-dev
+                   llvm-19) ;;
   *) echo "usage: $0 [--lint|--all]" >&2; exit 2 ;;
 esac
 

@@ -18,7 +18,7 @@ std::string HitJson(const db::Hit& hit, bool with_payload) {
   return line.ToString();
 }
 
-void Answers::Set(size_t query, std::vector<db::Hit> hits) {
+void Answers::Set(size_t query, const std::vector<db::Hit>& hits) {
   Answer& answer = answers_[query];
   answer.is_slim = !with_payload_;
   for (const db::Hit& hit : hits) {

@@ -35,7 +35,7 @@ class Answers {
   Answers(size_t queries, uint32_t limit, bool with_payload)
       : limit_(limit), with_payload_(with_payload), answers_(queries) {}
 
-  void Set(size_t query, std::vector<db::Hit> hits);
+  void Set(size_t query, const std::vector<db::Hit>& hits);
 
   AnswerLayout layout() const;
   // Bytes of the layout, handed over in pieces. Errors: those of `write`.

@@ -22,11 +22,10 @@ constexpr char kFooter[] =
 int Report(const absl::Status& status, std::ostream& err) {
   if (status.ok()) return kExitOk;
   if (IsUsageError(status)) {
-    err << "tessera: " << status.message() << std::endl;
+    err << "tessera: " << status.message() << '\n';
     return kExitUsage;
   }
-  err << "tessera: " << absl::StatusCodeToString(status.code()) << ": " << status.message()
-      << std::endl;
+  err << "tessera: " << absl::StatusCodeToString(status.code()) << ": " << status.message() << '\n';
   return kExitFailure;
 }
 

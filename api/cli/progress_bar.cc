@@ -71,7 +71,7 @@ void ProgressBar::Finish() {
   base::MutexLock lock(&mu_);
   if (drawn_width_ == 0) return;
   Draw(clock_.Now());
-  out_ << std::endl;
+  out_ << '\n' << std::flush;
   drawn_width_ = 0;
 }
 

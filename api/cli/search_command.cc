@@ -129,8 +129,8 @@ absl::Status SearchFile(Client& client, const SearchFlags& flags, const QuerySet
     TESSERA_ASSIGN_OR_RETURN(output, OutputFile::Create(flags.output));
   }
   Answers answers(queries.count(), flags.limit, flags.with_payload);
-  const auto keep = [&](size_t query, std::vector<db::Hit> hits) {
-    if (output != nullptr) answers.Set(query, std::move(hits));
+  const auto keep = [&](size_t query, const std::vector<db::Hit>& hits) {
+    if (output != nullptr) answers.Set(query, hits);
   };
   TESSERA_ASSIGN_OR_RETURN(const SearchTimes times,
                            RunQueries(client, flags.name, queries, params, flags.threads, keep));

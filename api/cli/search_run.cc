@@ -134,6 +134,7 @@ std::vector<float> QuerySet::row(size_t i) const {
   return ToFloats(std::string_view(rows).substr(i * row_bytes(), row_bytes()), type);
 }
 
+// NOLINTNEXTLINE(readability-function-size): one caller
 absl::StatusOr<SearchTimes> RunQueries(Client& client, const std::string& collection,
                                        const QuerySet& queries, const db::SearchParams& params,
                                        int threads, const SearchSink& sink) {

@@ -67,9 +67,10 @@ absl::Status Serve(ServeFlags flags, const CliEnvironment& environment) {
                   << ", memory limit "
                   << base::FormatByteSize(database->Memory().limit_bytes +
                                           flags.server.buffer_bytes_max)
-                  << ", " << database->ListCollections().size() << " collections)" << std::endl;
+                  << ", " << database->ListCollections().size() << " collections)\n"
+                  << std::flush;
   wait_for_stop();
-  environment.err << "tessera: stopping" << std::endl;
+  environment.err << "tessera: stopping\n" << std::flush;
   (*server)->Shutdown(kShutdownGrace);
   server->reset();
   return database->Close();

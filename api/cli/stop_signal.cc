@@ -64,7 +64,7 @@ StopSignal::~StopSignal() {
   ::close(read_descriptor_);
 }
 
-void StopSignal::Wait() {
+void StopSignal::Wait() const {
   char byte;
   while (::read(read_descriptor_, &byte, 1) < 0 && errno == EINTR) {
   }

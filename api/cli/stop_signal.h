@@ -19,7 +19,7 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
   ~StopSignal();
 
-  void Wait();
+  void Wait() const;
 
  private:
   int read_descriptor_ = -1;

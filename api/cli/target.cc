@@ -92,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Client>> Connect(const TargetFlags& flags,
   return NewLocalClient(std::move(database));
 }
 
-absl::Status Finish(Client& client, absl::Status done) {
+absl::Status Finish(Client& client, const absl::Status& done) {
   absl::Status closed = client.Close();
   return done.ok() ? closed : done;
 }

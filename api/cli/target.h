@@ -51,6 +51,6 @@ absl::StatusOr<std::unique_ptr<Client>> Connect(const TargetFlags& flags,
                                                 const OpenMode& mode);
 
 // Closes the client, whose error counts when the command's own work went well.
-absl::Status Finish(Client& client, absl::Status done);
+absl::Status Finish(Client& client, const absl::Status& done);
 
 }  // namespace tessera::api

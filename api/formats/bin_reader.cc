@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/vector_formats.h"
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -15,8 +16,8 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewBinReader(std::unique_ptr<ByteS
   std::array<std::byte, 8> header{};
   TESSERA_ASSIGN_OR_RETURN(const size_t got, source->Read(header));
   if (got < header.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        source->name(), ": cut off in its header: ", got, " bytes, a header has ", header.size()));
+    return absl::InvalidArgumentError(absl::StrCat(source->name(), ": cut off in its header: ", got,
+                                                   " bytes, a header has ", header.size()));
   }
   return NewDenseReader(std::move(source), {.dim = base::LoadU32(header.data() + 4),
                                             .type = type,

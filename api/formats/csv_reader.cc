@@ -1,5 +1,3 @@
-#include <simdjson.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -8,7 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include <simdjson.h>
+
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/line_reader.h"
 #include "api/formats/payload_formats.h"
 #include "base/status_macros.h"
@@ -160,8 +161,8 @@ class CsvReader : public PayloadReader {
 
   absl::Status Fill(PayloadRow* row) {
     if (cells_.size() != keys_.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("has ", cells_.size(),
-                                                     " cells, the header row has ", keys_.size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("has ", cells_.size(), " cells, the header row has ", keys_.size()));
     }
     base::Value::Object object;
     for (size_t i = 0; i < keys_.size(); ++i) {
@@ -184,8 +185,8 @@ class CsvReader : public PayloadReader {
 bool LooksLikeNumber(std::string_view cell) {
   const std::string_view digits = cell.starts_with('-') ? cell.substr(1) : cell;
   if (digits.empty()) return false;
-  const bool leading_zero = digits.size() > 1 && digits[0] == '0' && digits[1] >= '0' &&
-                            digits[1] <= '9';
+  const bool leading_zero =
+      digits.size() > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9';
   const bool begins = (digits[0] >= '0' && digits[0] <= '9') || digits[0] == '.';
   return begins && !leading_zero;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/vector_formats.h"
 #include "base/status_macros.h"
 
@@ -39,9 +40,9 @@ class DenseReader : public VectorReader {
     if (!got.ok() || *got < target.size()) {
       out->resize(old_size);
       if (!got.ok()) return got.status();
-      return absl::InvalidArgumentError(absl::StrCat(
-          source_->name(), ": cut off in row ", next_row_ + *got / row_bytes, ", its header says ",
-          layout_.rows, " rows of ", row_bytes, " bytes"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(source_->name(), ": cut off in row ", next_row_ + *got / row_bytes,
+                       ", its header says ", layout_.rows, " rows of ", row_bytes, " bytes"));
     }
     if (layout_.big_endian) SwapBytes(target);
     next_row_ += want;
@@ -62,8 +63,8 @@ class DenseReader : public VectorReader {
     std::array<std::byte, 1> extra{};
     TESSERA_ASSIGN_OR_RETURN(const size_t got, source_->Read(extra));
     if (got != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          source_->name(), ": has bytes after the ", layout_.rows, " rows its header says"));
+      return absl::InvalidArgumentError(absl::StrCat(source_->name(), ": has bytes after the ",
+                                                     layout_.rows, " rows its header says"));
     }
     ended_ = true;
     return absl::OkStatus();

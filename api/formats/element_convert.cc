@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/check.h"
 #include "base/float16.h"
 #include "base/strings.h"

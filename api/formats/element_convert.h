@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+
 #include "base/types.h"
 
 namespace tessera::api {
@@ -21,9 +22,9 @@ enum class Conversion {
 // Appends `elements` (type `from`, little-endian) to `*out` as type `to`.
 //
 // Pre:    elements.size() is a multiple of ElementBytes(from).
-// Errors: kInvalidArgument naming the position within `elements` (counted in elements) and the value that `to`
-//         cannot hold; `*out` is then as it was. NaN and infinities pass between f32 and f16 and are
-//         refused by i8 and u8.
+// Errors: kInvalidArgument naming the position within `elements` (counted in elements) and the
+//         value that `to` cannot hold; `*out` is then as it was. NaN and infinities pass between
+//         f32 and f16 and are refused by i8 and u8.
 // Cost:   O(elements); a copy when the types are equal.
 absl::Status ConvertElements(std::string_view elements, base::ElementType from,
                              base::ElementType to, Conversion conversion, std::string* out);
@@ -31,7 +32,8 @@ absl::Status ConvertElements(std::string_view elements, base::ElementType from,
 // `elements` of type `from` as floats; every type fits. Same precondition.
 std::vector<float> ToFloats(std::string_view elements, base::ElementType from);
 
-// Position of the first NaN or infinity, or `elements.size() / ElementBytes(type)` if there is none.
+// Position of the first NaN or infinity, or `elements.size() / ElementBytes(type)` if there is
+// none.
 size_t FirstNotFinite(std::string_view elements, base::ElementType type);
 
 }  // namespace tessera::api

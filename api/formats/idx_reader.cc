@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/vector_formats.h"
 #include "base/status_macros.h"
 
@@ -42,8 +43,9 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewIdxReader(std::unique_ptr<ByteS
   const bool type_known = type_code == 0x08 || type_code == 0x09 || type_code == 0x0D;
   if (magic[0] != std::byte{0} || magic[1] != std::byte{0} || !type_known) {
     return absl::InvalidArgumentError(
-        absl::StrCat(source->name(), ": wrong magic 0x", absl::Hex(LoadBigEndian32(magic.data()),
-                     absl::kZeroPad8), ", idx begins 0x0000 and a type: 08 (u8), 09 (i8), 0D (f32)"));
+        absl::StrCat(source->name(), ": wrong magic 0x",
+                     absl::Hex(LoadBigEndian32(magic.data()), absl::kZeroPad8),
+                     ", idx begins 0x0000 and a type: 08 (u8), 09 (i8), 0D (f32)"));
   }
   if (dimensions < 2 || dimensions > kDimensionsMax) {
     return absl::InvalidArgumentError(absl::StrCat(source->name(), ": idx with ", dimensions,

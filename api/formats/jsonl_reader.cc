@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/line_reader.h"
 #include "api/formats/payload_formats.h"
 #include "base/status_macros.h"

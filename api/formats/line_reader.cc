@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 
 namespace tessera::api {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "api/formats/byte_source.h"
 
 namespace tessera::api {
@@ -19,8 +20,8 @@ class LineReader {
  public:
   explicit LineReader(std::unique_ptr<ByteSource> source) : source_(std::move(source)) {}
 
-  // Puts the next line without its end ("\n" or "\r\n") into `*line`; false at the end of the input.
-  // A last line without an end counts; an empty rest after the last end does not.
+  // Puts the next line without its end ("\n" or "\r\n") into `*line`; false at the end of the
+  // input. A last line without an end counts; an empty rest after the last end does not.
   //
   // Errors: what the source answers; kInvalidArgument for a line over kLineBytesMax.
   absl::StatusOr<bool> Next(std::string* line);

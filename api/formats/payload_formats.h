@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "api/formats/byte_source.h"
 #include "api/formats/payload_reader.h"
 #include "base/value.h"

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/payload_formats.h"
 #include "base/status_macros.h"
 #include "base/strings.h"

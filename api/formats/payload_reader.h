@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "api/formats/byte_source.h"
 #include "base/value.h"
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/vector_formats.h"
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -41,9 +42,8 @@ class VecsReader : public VectorReader {
       if (got < bytes.size()) return CutOff();
       const uint32_t dim = base::LoadU32(bytes.data());
       if (dim != dim_) {
-        return absl::InvalidArgumentError(absl::StrCat(source_->name(), ": row ", next_row_,
-                                                       " has dimension ", dim, ", row 0 has ",
-                                                       dim_));
+        return absl::InvalidArgumentError(absl::StrCat(
+            source_->name(), ": row ", next_row_, " has dimension ", dim, ", row 0 has ", dim_));
       }
     }
     const size_t old_size = out->size();
@@ -79,9 +79,8 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewVecsReader(std::unique_ptr<Byte
   std::array<std::byte, 4> header{};
   TESSERA_ASSIGN_OR_RETURN(const size_t got, source->Read(header));
   if (got < header.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(source->name(),
-                                                   ": cut off in the dimension of row 0: ", got,
-                                                   " bytes of ", header.size()));
+    return absl::InvalidArgumentError(absl::StrCat(
+        source->name(), ": cut off in the dimension of row 0: ", got, " bytes of ", header.size()));
   }
   const uint32_t dim = base::LoadU32(header.data());
   TESSERA_RETURN_IF_ERROR(CheckFileDim(*source, dim));

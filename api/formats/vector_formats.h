@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "api/formats/byte_source.h"
 #include "api/formats/vector_reader.h"
 #include "base/types.h"

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "api/formats/vector_formats.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -19,9 +20,9 @@ struct FormatName {
 };
 
 constexpr FormatName kFormats[] = {
-    {"fbin", VectorFormat::kFbin},     {"f16bin", VectorFormat::kF16bin},
-    {"u8bin", VectorFormat::kU8bin},   {"i8bin", VectorFormat::kI8bin},
-    {"fvecs", VectorFormat::kFvecs},   {"bvecs", VectorFormat::kBvecs},
+    {"fbin", VectorFormat::kFbin},   {"f16bin", VectorFormat::kF16bin},
+    {"u8bin", VectorFormat::kU8bin}, {"i8bin", VectorFormat::kI8bin},
+    {"fvecs", VectorFormat::kFvecs}, {"bvecs", VectorFormat::kBvecs},
     {"idx", VectorFormat::kIdx},
 };
 
@@ -49,9 +50,8 @@ absl::StatusOr<VectorFormat> DetectVectorFormat(std::string_view path) {
   for (const std::string_view ending : {"-idx3-ubyte", "-idx2-ubyte", ".idx3-ubyte"}) {
     if (name.ends_with(ending)) return VectorFormat::kIdx;
   }
-  return absl::InvalidArgumentError(absl::StrCat("the name \"", base::Sv(path),
-                                                 "\" does not tell its format; give --format: ",
-                                                 kFormatList));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the name \"", base::Sv(path), "\" does not tell its format; give --format: ", kFormatList));
 }
 
 absl::StatusOr<std::unique_ptr<VectorReader>> NewVectorReader(std::unique_ptr<ByteSource> source,

@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "api/formats/byte_source.h"
 #include "base/types.h"
 

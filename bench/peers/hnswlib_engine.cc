@@ -27,11 +27,12 @@ class HnswlibEngine : public Engine {
 
   std::string name() const override { return "hnswlib"; }
   std::string description() const override {
-    const char* isa = "SSE";
 #if defined(USE_AVX512)
-    isa = "AVX-512";
+    const char* const isa = "AVX-512";
 #elif defined(USE_AVX)
-    isa = "AVX";
+    const char* const isa = "AVX";
+#else
+    const char* const isa = "SSE";
 #endif
     return absl::StrCat("hnswlib 0.6.2 (Debian), M=", kLinks, ", ef_construction=", kEfConstruction,
                         ", f32 rows, -march=native (", isa, ")");

@@ -35,8 +35,12 @@ inline constexpr size_t kFastScanEntryBytes = 64;
 // Look-ups whose sum stays in a byte: three triples.
 inline constexpr size_t kFastScanLookupsPerWiden = 12;
 
-constexpr size_t FastScanLines(size_t bits) { return (bits + 7) / 8; }
-constexpr size_t FastScanLookups(size_t lines) { return lines + (lines + 2) / 3; }
+constexpr size_t FastScanLines(size_t bits) {
+  return (bits + 7) / 8;
+}
+constexpr size_t FastScanLookups(size_t lines) {
+  return lines + (lines + 2) / 3;
+}
 constexpr size_t FastScanBlockBytes(size_t lines) {
   return kFastScanFactorBytes + lines * kFastScanLineBytes;
 }

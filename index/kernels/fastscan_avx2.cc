@@ -100,8 +100,8 @@ struct Threshold {
   __m256i base;
 
   inline __m256i At(__m256i a7, __m256i b7) const {
-    return _mm256_adds_epi16(base, _mm256_adds_epi16(_mm256_mulhrs_epi16(a7, coef_a),
-                                                     _mm256_mulhrs_epi16(b7, coef_b)));
+    return _mm256_adds_epi16(
+        base, _mm256_adds_epi16(_mm256_mulhrs_epi16(a7, coef_a), _mm256_mulhrs_epi16(b7, coef_b)));
   }
 };
 
@@ -122,8 +122,7 @@ inline uint32_t PassingRows(const Sums& sums, const uint8_t* factors, const Thre
 inline void StoreSums(const Sums& sums, uint16_t* out) {
   const __m256i low = _mm256_unpacklo_epi16(sums.even, sums.odd);
   const __m256i high = _mm256_unpackhi_epi16(sums.even, sums.odd);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
-                      _mm256_permute2x128_si256(low, high, 0x20));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute2x128_si256(low, high, 0x20));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16),
                       _mm256_permute2x128_si256(low, high, 0x31));
 }

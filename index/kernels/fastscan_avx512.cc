@@ -8,25 +8,27 @@ namespace tessera::index {
 namespace {
 
 // Entries with bit b of their index set.
-constexpr uint64_t kIndexBit[kFastScanGroupBits] = {
-    0xAAAAAAAAAAAAAAAAULL, 0xCCCCCCCCCCCCCCCCULL, 0xF0F0F0F0F0F0F0F0ULL,
-    0xFF00FF00FF00FF00ULL, 0xFFFF0000FFFF0000ULL, 0xFFFFFFFF00000000ULL};
+constexpr uint64_t kIndexBit[kFastScanGroupBits] = {0xAAAAAAAAAAAAAAAAULL, 0xCCCCCCCCCCCCCCCCULL,
+                                                    0xF0F0F0F0F0F0F0F0ULL, 0xFF00FF00FF00FF00ULL,
+                                                    0xFFFF0000FFFF0000ULL, 0xFFFFFFFF00000000ULL};
 
 void BuildTable(const uint8_t* cleared, const uint8_t* set, size_t lines, uint8_t* table) {
   const size_t lookups = FastScanLookups(lines);
   for (size_t lookup = 0; lookup < lookups; ++lookup, cleared += 6, set += 6, table += 64) {
     __m512i sum = _mm512_setzero_si512();
     for (size_t b = 0; b < kFastScanGroupBits; ++b) {
-      const __m512i value = _mm512_mask_mov_epi8(_mm512_set1_epi8(static_cast<char>(cleared[b])),
-                                                 kIndexBit[b],
-                                                 _mm512_set1_epi8(static_cast<char>(set[b])));
+      const __m512i value =
+          _mm512_mask_mov_epi8(_mm512_set1_epi8(static_cast<char>(cleared[b])), kIndexBit[b],
+                               _mm512_set1_epi8(static_cast<char>(set[b])));
       sum = _mm512_add_epi8(sum, value);
     }
     _mm512_storeu_si512(table, sum);
   }
 }
 
-inline __m512i Load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+inline __m512i Load(const uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
 
 // Bits of `mask` from a, the others from b.
 inline __m512i Select(__m512i mask, __m512i a, __m512i b) {
@@ -100,8 +102,8 @@ struct Threshold {
 
   // a7, b7: factors of every second row, shifted left by 7.
   inline __m512i At(__m512i a7, __m512i b7) const {
-    return _mm512_adds_epi16(base, _mm512_adds_epi16(_mm512_mulhrs_epi16(a7, coef_a),
-                                                     _mm512_mulhrs_epi16(b7, coef_b)));
+    return _mm512_adds_epi16(
+        base, _mm512_adds_epi16(_mm512_mulhrs_epi16(a7, coef_a), _mm512_mulhrs_epi16(b7, coef_b)));
   }
 };
 
@@ -119,8 +121,8 @@ inline uint64_t PassingRows(const Sums& sums, const uint8_t* factors, const Thre
 }
 
 inline void StoreSums(const Sums& sums, uint16_t* out) {
-  const __m512i low = _mm512_unpacklo_epi16(sums.even, sums.odd);    // rows 0-7, 16-23, 32-39, ..
-  const __m512i high = _mm512_unpackhi_epi16(sums.even, sums.odd);   // rows 8-15, 24-31, ..
+  const __m512i low = _mm512_unpacklo_epi16(sums.even, sums.odd);   // rows 0-7, 16-23, 32-39, ..
+  const __m512i high = _mm512_unpackhi_epi16(sums.even, sums.odd);  // rows 8-15, 24-31, ..
   const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
   const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
   _mm512_storeu_si512(out, _mm512_permutex2var_epi64(low, first, high));

@@ -39,7 +39,9 @@ void SumBlock(const uint8_t* table, const uint8_t* codes, size_t lines, uint16_t
   }
 }
 
-int Saturate16(int value) { return std::clamp(value, -32768, 32767); }
+int Saturate16(int value) {
+  return std::clamp(value, -32768, 32767);
+}
 
 // What vpmulhrsw does to a factor shifted left by 7.
 int ScaledFactor(unsigned factor, int coefficient) {
@@ -52,13 +54,13 @@ void Scan(const FastScanArgs& args, uint64_t* passed, uint16_t* sums) {
     passed[block] = 0;
     if (args.eligible[block] == 0) continue;
     const auto* bytes = reinterpret_cast<const uint8_t*>(args.blocks + block * stride);
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): written before it is read
     std::array<uint16_t, kFastScanRows> block_sums;
     SumBlock(args.table, bytes + kFastScanFactorBytes, args.lines, block_sums.data());
     uint64_t mask = 0;
     for (size_t row = 0; row < kFastScanRows; ++row) {
-      const int slope =
-          Saturate16(ScaledFactor(bytes[row], args.threshold.coef_a) +
-                     ScaledFactor(bytes[kFastScanRows + row], args.threshold.coef_b));
+      const int slope = Saturate16(ScaledFactor(bytes[row], args.threshold.coef_a) +
+                                   ScaledFactor(bytes[kFastScanRows + row], args.threshold.coef_b));
       const int threshold = Saturate16(args.threshold.base + slope);
       if (block_sums[row] > threshold) mask |= uint64_t{1} << row;
     }

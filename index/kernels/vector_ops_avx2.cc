@@ -1,6 +1,6 @@
-#include <immintrin.h>
-
 #include <cstring>
+
+#include <immintrin.h>
 
 #include "base/cpu.h"
 #include "index/kernels/vector_ops.h"
@@ -10,7 +10,9 @@ namespace tessera::index {
 namespace {
 
 // 8 elements as f32.
-inline __m256 Load(const float* p) { return _mm256_loadu_ps(p); }
+inline __m256 Load(const float* p) {
+  return _mm256_loadu_ps(p);
+}
 inline __m256 Load(const uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
@@ -124,8 +126,8 @@ int32_t IntDot(const A* a, const B* b, size_t dim) {
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(Widen(a + i), Widen(b + i)));
   }
   if (i < dim) {
-    sum = _mm256_add_epi32(
-        sum, _mm256_madd_epi16(WidenTail(a + i, dim - i), WidenTail(b + i, dim - i)));
+    sum = _mm256_add_epi32(sum,
+                           _mm256_madd_epi16(WidenTail(a + i, dim - i), WidenTail(b + i, dim - i)));
   }
   return HorizontalSum(sum);
 }

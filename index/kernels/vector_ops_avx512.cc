@@ -8,7 +8,9 @@ namespace tessera::index {
 namespace {
 
 // 16 elements as f32; those outside the mask are 0 and not read.
-inline __m512 Load(const float* p, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, p); }
+inline __m512 Load(const float* p, __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, p);
+}
 inline __m512 Load(const uint16_t* p, __mmask16 mask) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p));
 }

@@ -184,8 +184,9 @@ absl::StatusOr<std::vector<db::StoredPoint>> FakeCollection::Get(std::span<const
 
 absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::PointId>& offset,
                                                       uint32_t limit, db::Projection with) {
-  if (limit == 0 || limit > base::kLimitMax)
+  if (limit == 0 || limit > base::kLimitMax) {
     return absl::InvalidArgumentError("limit must be 1 .. 10000");
+  }
   base::MutexLock lock(&mu_);
   db::ScrollPage page;
   auto at = offset.has_value() ? points_.lower_bound(*offset) : points_.begin();

@@ -21,7 +21,7 @@ class PointsService : public GrpcTest {
     if (request.collection().empty()) request.set_collection("c");
     v1::UpsertResponse response;
     grpc::ClientContext context;
-    const grpc::Status status = points_->Upsert(&context, request, &response);
+    grpc::Status status = points_->Upsert(&context, request, &response);
     last_version_ = response.version();
     return status;
   }

@@ -21,7 +21,7 @@ namespace {
 using testing::HasSubstr;
 
 std::string Script(const TempDir& dir, const std::string& body) {
-  const std::string path = dir.File("server");
+  std::string path = dir.File("server");
   WriteFile(path, "#!/bin/sh\n" + body);
   std::filesystem::permissions(path, std::filesystem::perms::owner_all);
   return path;

@@ -10,12 +10,14 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+
 #include "tests/support/seed.h"
 
 namespace tessera::index {
 namespace {
 
-constexpr size_t kLineCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 18, 27, 28, 96, 192};
+constexpr size_t kLineCounts[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                  11, 12, 13, 16, 18, 27, 28, 96, 192};
 
 const FastScanKernels* Supported(base::CpuLevel level) {
   for (const base::CpuLevel here : base::SupportedCpuLevels()) {
@@ -26,7 +28,7 @@ const FastScanKernels* Supported(base::CpuLevel level) {
 
 struct Problem {
   size_t lines;
-  std::vector<uint8_t> bits;    // [rows x 8 * lines], 0 or 1
+  std::vector<uint8_t> bits;     // [rows x 8 * lines], 0 or 1
   std::vector<uint8_t> weight0;  // per bit
   std::vector<uint8_t> weight1;
   std::vector<std::byte> blocks;
@@ -127,12 +129,14 @@ TEST_P(FastScanTest, RowsPassExactlyAsTheThresholdSays) {
   for (int round = 0; round < 200; ++round) {
     const auto coefficient = [&] {
       const int wide = round % 4 == 3 ? 16383 : 400;
-      return static_cast<int16_t>(static_cast<int>(rng() % (2 * static_cast<unsigned>(wide) + 1)) - wide);
+      return static_cast<int16_t>(static_cast<int>(rng() % (2 * static_cast<unsigned>(wide) + 1)) -
+                                  wide);
     };
     args.threshold.coef_a = coefficient();
     args.threshold.coef_b = coefficient();
-    args.threshold.base = static_cast<int16_t>(
-        middle - (args.threshold.coef_a + args.threshold.coef_b) / 2 + static_cast<int>(rng() % 41) - 20);
+    args.threshold.base =
+        static_cast<int16_t>(middle - (args.threshold.coef_a + args.threshold.coef_b) / 2 +
+                             static_cast<int>(rng() % 41) - 20);
     std::vector<uint64_t> passed(4, 77);
     std::vector<uint16_t> sums(p.rows, 0xABCD);
     kernels_->scan(args, passed.data(), sums.data());
@@ -156,15 +160,15 @@ TEST_P(FastScanTest, RowsPassExactlyAsTheThresholdSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    EveryCpu, FastScanTest,
-    testing::Combine(testing::Values(base::CpuLevel::kScalar, base::CpuLevel::kAvx2,
-                                     base::CpuLevel::kAvx512),
-                     testing::ValuesIn(kLineCounts)),
-    [](const auto& param) {
-      return std::string(base::ToString(std::get<0>(param.param))) + "Lines" +
-             std::to_string(std::get<1>(param.param));
-    });
+INSTANTIATE_TEST_SUITE_P(EveryCpu, FastScanTest,
+                         testing::Combine(testing::Values(base::CpuLevel::kScalar,
+                                                          base::CpuLevel::kAvx2,
+                                                          base::CpuLevel::kAvx512),
+                                          testing::ValuesIn(kLineCounts)),
+                         [](const auto& param) {
+                           return std::string(base::ToString(std::get<0>(param.param))) + "Lines" +
+                                  std::to_string(std::get<1>(param.param));
+                         });
 
 TEST(FastScanLayout, EveryBitHasItsOwnPlace) {
   for (const size_t lines : kLineCounts) {

@@ -56,8 +56,9 @@ Data MakeData(std::mt19937_64& rng, Metric metric, size_t n, size_t dim) {
   for (size_t i = 0; i < n; ++i) {
     const float* mean = means.data() + rng() % centres * dim;
     float* row = data.rows.data() + i * dim;
-    for (size_t j = 0; j < dim; ++j)
+    for (size_t j = 0; j < dim; ++j) {
       row[j] = (row[j] + mean[j]) / static_cast<float>(1 + j % 3) + 0.3F;
+    }
     if (metric == Metric::kCosine) Normalise(row, dim);
   }
   data.lists = BuildClustering(data.rows, dim, {.list_rows = 100, .thread_count = 1});

@@ -32,8 +32,9 @@ Blocks RandomBlocks(std::mt19937_64& rng, size_t pairs, size_t count) {
   const uint64_t most = std::min<uint64_t>(255, 32767 / pairs);
   for (size_t pair = 0; pair < pairs; ++pair) {
     const uint64_t first = rng() % (most + 1);
-    for (size_t w = 0; w < 16; ++w)
+    for (size_t w = 0; w < 16; ++w) {
       b.table.push_back(static_cast<uint8_t>(first - w % (first + 1)));
+    }
     for (size_t w = 0; w < 16; ++w) {
       b.table.push_back(static_cast<uint8_t>(w == 3 ? most - first : rng() % (most - first + 1)));
     }

@@ -110,9 +110,9 @@ TEST_P(RawPlaneTest, RoundTrip) {
       EXPECT_EQ(std::memcmp(RawVector(whole.data()), vector, RawVectorBytes(field())), 0);
       EXPECT_EQ(RawRowId(record), plane.rows[slot].row);
       EXPECT_EQ(RawVersion(record), plane.rows[slot].version);
-      EXPECT_EQ(std::memcmp(vector, plane.vector(slot),
-                            field().dim * base::ElementBytes(field().type)),
-                0);
+      EXPECT_EQ(
+          std::memcmp(vector, plane.vector(slot), field().dim * base::ElementBytes(field().type)),
+          0);
       const PointId& id = *plane.rows[slot].id;
       if (RawKind(record) != RawIdKind::kLongString) {
         EXPECT_EQ(RawPointId(record), id);

@@ -7,8 +7,9 @@
 #include <tuple>
 #include <vector>
 
-#include "base/float16.h"
 #include "gtest/gtest.h"
+
+#include "base/float16.h"
 #include "tests/support/seed.h"
 
 namespace tessera::index {
@@ -21,10 +22,18 @@ const VectorOps* Supported(base::CpuLevel level) {
   return nullptr;
 }
 
-double ToDouble(float value) { return value; }
-double ToDouble(uint16_t half) { return base::F16ToF32(half); }
-double ToDouble(int8_t value) { return value; }
-double ToDouble(uint8_t value) { return value; }
+double ToDouble(float value) {
+  return value;
+}
+double ToDouble(uint16_t half) {
+  return base::F16ToF32(half);
+}
+double ToDouble(int8_t value) {
+  return value;
+}
+double ToDouble(uint8_t value) {
+  return value;
+}
 
 // One element in, so that no vector load is aligned by luck.
 template <typename T>

@@ -68,7 +68,7 @@ class FaultFs::ReadHandle final : public base::RandomAccessFile {
       return absl::InternalError(absl::StrCat("read ", path_, ": direct read of ", out.size(),
                                               " bytes at ", offset, " is not aligned"));
     }
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     TESSERA_RETURN_IF_ERROR(fs_.AdmitUncounted(FaultOp::kRead, path_));
     if (offset >= node_->flushed_bytes) return size_t{0};
@@ -79,7 +79,7 @@ class FaultFs::ReadHandle final : public base::RandomAccessFile {
   }
 
   absl::StatusOr<uint64_t> Size() const override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     return node_->flushed_bytes;
   }
@@ -106,7 +106,7 @@ class FaultFs::WriteHandle final : public base::WritableFile {
   WriteHandle& operator=(const WriteHandle&) = delete;
 
   absl::Status Append(std::span<const std::byte> data) override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     const Verdict verdict = fs_.Admit(FaultOp::kAppend, path_);
     if (verdict.half) data = data.first(data.size() / 2);
@@ -119,14 +119,14 @@ class FaultFs::WriteHandle final : public base::WritableFile {
   }
 
   absl::Status Flush() override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     node_->flushed_bytes = node_->data.size();
     return absl::OkStatus();
   }
 
   absl::Status Sync() override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     error_ = fs_.Admit(FaultOp::kSync, path_).status;
     if (error_.ok()) node_->Sync();
@@ -134,16 +134,16 @@ class FaultFs::WriteHandle final : public base::WritableFile {
   }
 
   absl::Status Close() override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     if (closed_) return absl::OkStatus();
-    const absl::Status usable = Usable();
+    absl::Status usable = Usable();
     if (usable.ok()) node_->flushed_bytes = node_->data.size();
     closed_ = true;
     return usable;
   }
 
   absl::Status Truncate(uint64_t size) override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     TESSERA_RETURN_IF_ERROR(Usable());
     const Verdict verdict = fs_.Admit(FaultOp::kTruncate, path_);
     if (verdict.status.ok() || verdict.under_way) node_->Truncate(size);
@@ -151,7 +151,7 @@ class FaultFs::WriteHandle final : public base::WritableFile {
   }
 
   uint64_t size() const override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     return node_->data.size();
   }
 
@@ -177,7 +177,7 @@ class FaultFs::LockHandle final : public base::FileLock {
   LockHandle(FaultFs& fs, FaultNodePtr node, uint64_t life)
       : fs_(fs), node_(std::move(node)), life_(life) {}
   ~LockHandle() override {
-    absl::MutexLock lock(&fs_.mu_);
+    base::MutexLock lock(&fs_.mu_);
     if (life_ == fs_.lives_) fs_.locked_.erase(node_.get());
   }
   LockHandle(const LockHandle&) = delete;
@@ -193,27 +193,27 @@ FaultFs::FaultFs(uint64_t seed) : rng_(seed) {}
 FaultFs::~FaultFs() = default;
 
 int64_t FaultFs::operations() const {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   return operations_;
 }
 
 void FaultFs::FailFrom(int64_t operation) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   fail_from_ = operation;
 }
 
 void FaultFs::AddRule(FaultRule rule) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   rules_.push_back(std::move(rule));
 }
 
 void FaultFs::ClearRules() {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   rules_.clear();
 }
 
 void FaultFs::CutPower(Tear tear) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   switch (tear) {
     case Tear::kNothing:
       tree_.CutPower(FaultSurvival::kNothing, rng_);
@@ -229,7 +229,7 @@ void FaultFs::CutPower(Tear tear) {
 }
 
 void FaultFs::KillProcess() {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   tree_.KillProcess(rng_);
   Restart();
 }
@@ -310,7 +310,7 @@ absl::StatusOr<FaultNodePtr> FaultFs::FindFile(const std::string& path) const {
 }
 
 absl::Status FaultFs::CorruptByte(const std::string& path, uint64_t offset, uint8_t mask) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(path));
   if (offset >= file->data.size()) {
     return absl::OutOfRangeError(
@@ -321,7 +321,7 @@ absl::Status FaultFs::CorruptByte(const std::string& path, uint64_t offset, uint
 }
 
 std::vector<std::string> FaultFs::Files() const {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   std::vector<std::string> files;
   CollectFiles(*tree_.root(), "", &files);
   std::sort(files.begin(), files.end());
@@ -329,13 +329,13 @@ std::vector<std::string> FaultFs::Files() const {
 }
 
 void FaultFs::SetFreeBytes(uint64_t bytes) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   free_bytes_ = bytes;
 }
 
 absl::StatusOr<std::unique_ptr<base::RandomAccessFile>> FaultFs::OpenForRead(
     const std::string& path, const base::ReadOptions& options) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(path));
   TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kOpenForRead, path));
   return std::make_unique<ReadHandle>(*this, path, file, options.direct_io, lives_);
@@ -343,7 +343,7 @@ absl::StatusOr<std::unique_ptr<base::RandomAccessFile>> FaultFs::OpenForRead(
 
 absl::StatusOr<std::unique_ptr<base::WritableFile>> FaultFs::OpenForWrite(const std::string& path,
                                                                           base::WriteMode mode) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(Place place, Find(path));
   if (place.node != nullptr && place.node->is_directory) return IsADirectory(path);
   if (place.node == nullptr) {
@@ -362,7 +362,7 @@ absl::StatusOr<std::unique_ptr<base::WritableFile>> FaultFs::OpenForWrite(const 
 }
 
 absl::Status FaultFs::CreateDirectory(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const Place place, Find(path));
   if (place.node != nullptr) {
     if (place.node->is_directory) return absl::OkStatus();
@@ -375,7 +375,7 @@ absl::Status FaultFs::CreateDirectory(const std::string& path) {
 }
 
 absl::Status FaultFs::SyncDirectory(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr directory, FindDirectory(path));
   TESSERA_RETURN_IF_ERROR(Admit(FaultOp::kSyncDirectory, path).status);
   tree_.SyncDirectory(directory);
@@ -383,7 +383,7 @@ absl::Status FaultFs::SyncDirectory(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<std::string>> FaultFs::List(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr directory, FindDirectory(path));
   TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kList, path));
   std::vector<std::string> names;
@@ -392,14 +392,14 @@ absl::StatusOr<std::vector<std::string>> FaultFs::List(const std::string& path) 
 }
 
 absl::Status FaultFs::RemoveFile(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_RETURN_IF_ERROR(FindFile(path).status());
   TESSERA_ASSIGN_OR_RETURN(const Place place, Find(path));
   return Change(FaultOp::kRemoveFile, path, {{{place.directory, place.name, nullptr}}});
 }
 
 absl::Status FaultFs::RemoveDirectory(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr directory, FindDirectory(path));
   TESSERA_ASSIGN_OR_RETURN(const Place place, Find(path));
   if (!directory->entries.empty() || place.directory == nullptr) {
@@ -409,7 +409,7 @@ absl::Status FaultFs::RemoveDirectory(const std::string& path) {
 }
 
 absl::Status FaultFs::Rename(const std::string& from, const std::string& to) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const Place source, Find(from));
   TESSERA_ASSIGN_OR_RETURN(const Place target, Find(to));
   if (source.node == nullptr) return NotThere(from);
@@ -431,7 +431,7 @@ absl::Status FaultFs::Rename(const std::string& from, const std::string& to) {
 }
 
 absl::Status FaultFs::Link(const std::string& from, const std::string& to) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(from));
   TESSERA_ASSIGN_OR_RETURN(const Place target, Find(to));
   if (target.node != nullptr) return absl::AlreadyExistsError(absl::StrCat(to, ": exists"));
@@ -439,38 +439,38 @@ absl::Status FaultFs::Link(const std::string& from, const std::string& to) {
 }
 
 absl::StatusOr<bool> FaultFs::Exists(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   const absl::StatusOr<Place> place = Find(path);
   return place.ok() && place->node != nullptr;
 }
 
 absl::StatusOr<bool> FaultFs::IsDirectory(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   return FindDirectory(path).ok();
 }
 
 absl::StatusOr<uint64_t> FaultFs::FileSize(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(path));
   return file->flushed_bytes;
 }
 
 absl::StatusOr<uint64_t> FaultFs::ModifiedSeconds(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const Place place, Find(path));
   if (place.node == nullptr) return NotThere(path);
   return place.node->modified_seconds;
 }
 
 absl::StatusOr<uint64_t> FaultFs::FreeBytes(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(const Place place, Find(path));
   if (place.node == nullptr) return NotThere(path);
   return free_bytes_;
 }
 
 absl::StatusOr<std::unique_ptr<base::FileLock>> FaultFs::Lock(const std::string& path) {
-  absl::MutexLock lock(&mu_);
+  base::MutexLock lock(&mu_);
   TESSERA_ASSIGN_OR_RETURN(Place place, Find(path));
   if (place.node != nullptr && place.node->is_directory) return IsADirectory(path);
   TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kLock, path));

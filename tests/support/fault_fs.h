@@ -27,9 +27,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 
 #include "base/file_system.h"
+#include "base/mutex.h"
 #include "tests/support/fault_tree.h"
 #include "tests/support/seed.h"
 
@@ -151,7 +151,7 @@ class FaultFs final : public base::FileSystem {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Restart() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  mutable absl::Mutex mu_;
+  mutable base::Mutex mu_;
   FaultTree tree_ ABSL_GUARDED_BY(mu_);
   std::mt19937_64 rng_ ABSL_GUARDED_BY(mu_);
   std::vector<FaultRule> rules_ ABSL_GUARDED_BY(mu_);

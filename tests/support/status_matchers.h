@@ -64,7 +64,10 @@ MATCHER_P(IsOkAndHolds, value, "is OK and has a matching value") {
 // ASSERT_OK_AND_ASSIGN(const T value, StatusOrExpression());
 #define ASSERT_OK_AND_ASSIGN(lhs, ...) \
   TESSERA_ASSERT_OK_AND_ASSIGN_(TESSERA_CONCAT_(tessera_statusor_, __LINE__), lhs, (__VA_ARGS__))
+// Both names are declared here, so they cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define TESSERA_ASSERT_OK_AND_ASSIGN_(result, lhs, expr) \
   auto result = expr;                                    \
   ASSERT_TRUE(result.ok()) << result.status();           \
   lhs = *std::move(result)
+// NOLINTEND(bugprone-macro-parentheses)
