@@ -21,7 +21,7 @@
 namespace tessera::storage {
 namespace {
 
-enum class Kind : uint8_t { kPut = 1, kDelete = 2, kDeleteRange = 3 };
+enum class Kind : uint8_t { kPut = 1, kDelete = 2 };
 
 rocksdb::Slice ToSlice(std::string_view bytes) {
   return {bytes.data(), bytes.size()};
@@ -66,10 +66,6 @@ absl::Status FillBatch(const RocksDb& db, std::string_view operations, rocksdb::
         break;
       case Kind::kDelete:
         status = batch->Delete(family, ToSlice(key));
-        break;
-      case Kind::kDeleteRange:
-        TESSERA_RETURN_IF_ERROR(CheckKey(value));
-        status = batch->DeleteRange(family, ToSlice(key), ToSlice(value));
         break;
     }
     TESSERA_RETURN_IF_ERROR(FromRocks(status, "collecting a write"));
@@ -138,13 +134,6 @@ void WriteSet::Delete(Table table, std::string_view key) {
   base::PutU8(&operations_, static_cast<uint8_t>(table));
   base::PutBytes(&operations_, key);
   base::PutBytes(&operations_, {});
-}
-
-void WriteSet::DeleteRange(Table table, std::string_view begin, std::string_view end) {
-  base::PutU8(&operations_, static_cast<uint8_t>(Kind::kDeleteRange));
-  base::PutU8(&operations_, static_cast<uint8_t>(table));
-  base::PutBytes(&operations_, begin);
-  base::PutBytes(&operations_, end);
 }
 
 RowSnapshot::RowSnapshot(std::shared_ptr<RocksDb> db, const void* handle)

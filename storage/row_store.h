@@ -53,8 +53,6 @@ class WriteSet {
  public:
   void Put(Table table, std::string_view key, std::string_view value);
   void Delete(Table table, std::string_view key);
-  // Every key in [begin, end).
-  void DeleteRange(Table table, std::string_view begin, std::string_view end);
 
   size_t bytes() const { return operations_.size(); }
   bool empty() const { return operations_.empty(); }

@@ -50,15 +50,13 @@ State StateOf(const RowStore& store) {
 }
 
 // Write number `i` of the workloads: in both tables it replaces a row, adds one and deletes two.
-WriteSet Change(int i, bool ranges = true) {
+WriteSet Change(int i) {
   WriteSet set;
   for (const Table table : {Table::kPoints, Table::kIds}) {
     set.Put(table, "last", absl::StrCat(i));
     set.Put(table, absl::StrCat("row", i), std::string(10 * static_cast<size_t>(i % 7), 'v'));
     set.Delete(table, absl::StrCat("row", i - 5));
-    if (ranges) {
-      set.DeleteRange(table, absl::StrCat("row", i - 8), absl::StrCat("row", i - 8, "0"));
-    }
+    set.Delete(table, absl::StrCat("row", i - 8));
   }
   return set;
 }
@@ -69,12 +67,12 @@ Durability DurabilityOf(int i) {
 }
 
 // States after 0, 1 .. kWrites writes.
-std::vector<State> AllStates(bool ranges = true) {
+std::vector<State> AllStates() {
   FaultFs fs;
   const std::unique_ptr<RowStore> store = MustOpen(fs, kDir);
   std::vector<State> states = {StateOf(*store)};
   for (int i = 0; i < kWrites; ++i) {
-    EXPECT_OK(store->Write(Change(i, ranges), Durability::kBuffered));
+    EXPECT_OK(store->Write(Change(i), Durability::kBuffered));
     states.push_back(StateOf(*store));
   }
   return states;
@@ -204,44 +202,42 @@ TEST(RowStoreCrash, AKilledProcessKeepsBufferedWrites) {
 
 // Space runs out at the n-th append to a file of each kind, and comes back later.
 TEST(RowStoreCrash, NoSpaceIsAnAnswerAndTheStoreIsUsableWhenThereIsSpace) {
-  for (const bool ranges : {false, true}) {
-    const std::vector<State> states = AllStates(ranges);
-    for (const char* part : {".log", ".sst", "MANIFEST"}) {
-      for (const int skip : {0, 1, 4}) {
-        SCOPED_TRACE(absl::StrCat(part, " after ", skip, " appends", ranges ? ", ranges" : ""));
-        FaultFs fs;
-        std::unique_ptr<RowStore> store = MustOpen(fs, kDir);
-        fs.AddRule(
-            {.op = FaultOp::kAppend, .path_part = part, .kind = FaultKind::kNoSpace, .skip = skip});
-        int done = 0;
-        absl::Status status;
-        while (status.ok() && done < kWrites) {
-          status = store->Write(Change(done, ranges), DurabilityOf(done));
-          done += status.ok() ? 1 : 0;
-          if (status.ok() && done % 3 == 0) {
-            status = store->Flush();
-          }
+  const std::vector<State> states = AllStates();
+  for (const char* part : {".log", ".sst", "MANIFEST"}) {
+    for (const int skip : {0, 1, 4}) {
+      SCOPED_TRACE(absl::StrCat(part, " after ", skip, " appends"));
+      FaultFs fs;
+      std::unique_ptr<RowStore> store = MustOpen(fs, kDir);
+      fs.AddRule(
+          {.op = FaultOp::kAppend, .path_part = part, .kind = FaultKind::kNoSpace, .skip = skip});
+      int done = 0;
+      absl::Status status;
+      while (status.ok() && done < kWrites) {
+        status = store->Write(Change(done), DurabilityOf(done));
+        done += status.ok() ? 1 : 0;
+        if (status.ok() && done % 3 == 0) {
+          status = store->Flush();
         }
-        const State& want = states[static_cast<size_t>(done)];
-        ASSERT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
-        for (int i = 0; i < 3; ++i) {
-          ASSERT_THAT(PutOne(*store, Table::kIds, "x", ""),
-                      StatusIs(absl::StatusCode::kResourceExhausted));
-        }
-        ASSERT_EQ(StateOf(*store), want);
+      }
+      const State& want = states[static_cast<size_t>(done)];
+      ASSERT_THAT(status, StatusIs(absl::StatusCode::kResourceExhausted));
+      for (int i = 0; i < 3; ++i) {
+        ASSERT_THAT(PutOne(*store, Table::kIds, "x", ""),
+                    StatusIs(absl::StatusCode::kResourceExhausted));
+      }
+      ASSERT_EQ(StateOf(*store), want);
 
-        fs.ClearRules();
-        ASSERT_OK(PutOne(*store, Table::kCatalog, "more", "space"));
-        ASSERT_OK(store->Flush());
-        ASSERT_OK(PutOne(*store, Table::kCatalog, "still", "more"));
-        for (int open = 0; open < 2; ++open) {
-          EXPECT_EQ(StateOf(*store), want);
-          EXPECT_THAT(Rows(*store, Table::kCatalog),
-                      ElementsAre(Pair("more", "space"), Pair("still", "more")));
-          store.reset();
-          store = MustOpen(fs, kDir);
-          ASSERT_NE(store, nullptr);
-        }
+      fs.ClearRules();
+      ASSERT_OK(PutOne(*store, Table::kCatalog, "more", "space"));
+      ASSERT_OK(store->Flush());
+      ASSERT_OK(PutOne(*store, Table::kCatalog, "still", "more"));
+      for (int open = 0; open < 2; ++open) {
+        EXPECT_EQ(StateOf(*store), want);
+        EXPECT_THAT(Rows(*store, Table::kCatalog),
+                    ElementsAre(Pair("more", "space"), Pair("still", "more")));
+        store.reset();
+        store = MustOpen(fs, kDir);
+        ASSERT_NE(store, nullptr);
       }
     }
   }

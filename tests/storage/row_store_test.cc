@@ -63,7 +63,7 @@ TEST(RowStore, WriteSetSpansTablesAndLaterOperationsWin) {
   set.Put(Table::kPoints, "a", "2");
   set.Put(Table::kPoints, "b", "3");
   set.Put(Table::kPoints, "c", "4");
-  set.DeleteRange(Table::kPoints, "b", "c");
+  set.Delete(Table::kPoints, "b");
   set.Put(Table::kIds, "a", "");
   EXPECT_GT(set.bytes(), 0U);
   ASSERT_OK(store->Write(set, Durability::kSynced));
