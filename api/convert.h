@@ -50,7 +50,8 @@ std::string ToPayloadText(const base::Value& payload);
 absl::StatusOr<base::Value> FromPayloadText(std::string_view text);
 
 // --- Writes ---
-db::Ack FromProto(v1::Ack ack);
+// Errors: kInvalidArgument naming `field` for a number that is none of the enum's.
+absl::StatusOr<db::Ack> FromProto(v1::Ack ack, const std::string& field = "ack");
 v1::Ack ToProto(db::Ack ack);
 // Vectors come out in the field's element type.
 // Errors: kInvalidArgument naming the field of the request: columns of different lengths, a vector

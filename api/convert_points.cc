@@ -201,8 +201,15 @@ std::vector<db::FieldVector> VectorsFromProto(const Message& message) {
 
 }  // namespace
 
-db::Ack FromProto(v1::Ack ack) {
-  return ack == v1::ACK_MEMORY ? db::Ack::kMemory : db::Ack::kWal;
+absl::StatusOr<db::Ack> FromProto(v1::Ack ack, const std::string& field) {
+  switch (ack) {
+    case v1::ACK_WAL:
+      return db::Ack::kWal;
+    case v1::ACK_MEMORY:
+      return db::Ack::kMemory;
+    default:
+      return InvalidField(field, absl::StrCat("is ", static_cast<int>(ack), ", must be 0 or 1"));
+  }
 }
 
 v1::Ack ToProto(db::Ack ack) {

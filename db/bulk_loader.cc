@@ -282,6 +282,8 @@ absl::StatusOr<BulkLoadOutcome> StoredCollection::LoadLocked(const PointSource& 
   const absl::Status absorbed = AbsorbLocked();
   absl::StatusOr<BulkLoadOutcome> loaded =
       absorbed.ok() ? BulkLoader(*this, options, cancelled).Run(source) : absorbed;
+  // What it had finished writing.
+  if (!loaded.ok()) engine_.files->RemoveUnused().IgnoreError();
   base::MutexLock lock(&write_mu_);
   loading_ = false;
   return loaded;

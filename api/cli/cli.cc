@@ -1,5 +1,7 @@
 #include "api/cli/cli.h"
 
+#include <algorithm>
+#include <string>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +20,14 @@ constexpr char kUsagePayload[] = "tessera/wrong-usage";
 constexpr char kFooter[] =
     "Exit codes: 0 all was done, 1 something failed, 2 wrong usage.\n"
     "`tessera COMMAND --help` tells more about a command.";
+
+absl::Status UnknownCommand(const CLI::App& app, const std::string& name) {
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    absl::StrAppend(&known, known.empty() ? "" : ", ", command->get_name());
+  }
+  return UsageError(absl::StrCat("there is no command \"", name, "\", there are ", known));
+}
 
 int Report(const absl::Status& status, std::ostream& err) {
   if (status.ok()) return kExitOk;
@@ -58,6 +68,13 @@ int RunCli(int argc, const char* const* argv, const CliEnvironment& environment)
   AddList(app, &invocation);
   AddDrop(app, &invocation);
   AddVersion(app, &invocation);
+  const auto commands = app.get_subcommands(nullptr);
+  const bool known = std::any_of(commands.begin(), commands.end(), [&](const CLI::App* command) {
+    return argc > 1 && command->get_name() == argv[1];
+  });
+  if (argc > 1 && *argv[1] != '-' && !known) {
+    return Report(UnknownCommand(app, argv[1]), environment.err);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

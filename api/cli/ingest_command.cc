@@ -125,6 +125,14 @@ void ResolveField(const base::CollectionSchema& schema, PointSourceOptions* opti
   }
 }
 
+std::string FieldNames(const base::CollectionSchema& schema) {
+  std::string names;
+  for (const base::VectorFieldSchema& field : schema.vectors) {
+    absl::StrAppend(&names, names.empty() ? "\"" : ", \"", field.name, "\"");
+  }
+  return names;
+}
+
 absl::Status CheckFields(const base::CollectionSchema& schema, const PointSourceOptions& options) {
   for (size_t i = 0; i < options.vectors.size(); ++i) {
     const std::string& name = options.vectors[i].field;
@@ -132,10 +140,14 @@ absl::Status CheckFields(const base::CollectionSchema& schema, const PointSource
     for (const base::VectorFieldSchema& field : schema.vectors) known |= field.name == name;
     bool repeated = false;
     for (size_t j = 0; j < i; ++j) repeated |= options.vectors[j].field == name;
-    if (!known || repeated) {
+    if (!known) {
+      return absl::InvalidArgumentError(absl::StrCat("collection ", schema.name,
+                                                     " has no vector field \"", name, "\", it has ",
+                                                     FieldNames(schema)));
+    }
+    if (repeated) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "collection ", schema.name, known ? " gets vector field \"" : " has no vector field \"",
-          name, known ? "\" from two files" : "\""));
+          "collection ", schema.name, " gets vector field \"", name, "\" from two files"));
     }
   }
   return absl::OkStatus();

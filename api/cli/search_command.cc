@@ -122,15 +122,17 @@ absl::Status SearchNear(Client& client, const SearchFlags& flags, const base::Po
 }
 
 absl::Status SearchFile(Client& client, const SearchFlags& flags, const QuerySet& queries,
-                        const db::SearchParams& params, std::ostream& out) {
+                        const db::SearchParams& params, const CliEnvironment& environment) {
+  const bool keeps = !flags.output.empty();
+  const bool to_stdout = flags.output == "-";
   // A place that cannot be written to is better known before the search than after it.
   std::unique_ptr<OutputFile> output;
-  if (!flags.output.empty()) {
+  if (keeps && !to_stdout) {
     TESSERA_ASSIGN_OR_RETURN(output, OutputFile::Create(flags.output));
   }
   Answers answers(queries.count(), flags.limit, flags.with_payload);
   const auto keep = [&](size_t query, const std::vector<db::Hit>& hits) {
-    if (output != nullptr) answers.Set(query, hits);
+    if (keeps) answers.Set(query, hits);
   };
   TESSERA_ASSIGN_OR_RETURN(const SearchTimes times,
                            RunQueries(client, flags.name, queries, params, flags.threads, keep));
@@ -140,31 +142,34 @@ absl::Status SearchFile(Client& client, const SearchFlags& flags, const QuerySet
   line.Number("p50_us", Percentile(times.latencies_us, 0.50));
   line.Number("p99_us", Percentile(times.latencies_us, 0.99));
   line.Number("memory_bytes", times.memory_bytes_max);
-  if (output != nullptr) {
-    TESSERA_RETURN_IF_ERROR(
-        answers.WriteTo([&](std::string_view bytes) { return output->Write(bytes); }));
-    TESSERA_RETURN_IF_ERROR(output->Commit());
+  if (keeps) {
+    TESSERA_RETURN_IF_ERROR(answers.WriteTo([&](std::string_view bytes) {
+      if (output != nullptr) return output->Write(bytes);
+      environment.out << bytes;
+      return absl::OkStatus();
+    }));
+    if (output != nullptr) TESSERA_RETURN_IF_ERROR(output->Commit());
     const bool binary = answers.layout() == AnswerLayout::kGroundTruth;
     line.Text("output_layout", binary ? "ground_truth" : "jsonl");
   }
-  out << line.ToString() << "\n";
+  (to_stdout ? environment.err : environment.out) << line.ToString() << "\n";
   return absl::OkStatus();
 }
 
 absl::Status RunSearch(Client& client, const SearchFlags& flags, const QuerySet* queries,
-                       const base::PointId* id, std::ostream& out) {
+                       const base::PointId* id, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const db::CollectionStats stats, client.Describe(flags.name));
   TESSERA_ASSIGN_OR_RETURN(const base::VectorFieldSchema field,
                            FindField(stats.schema, flags.field));
   db::SearchParams params = MakeParams(flags);
   params.field = field.name;
-  if (id != nullptr) return SearchNear(client, flags, *id, params, out);
+  if (id != nullptr) return SearchNear(client, flags, *id, params, environment.out);
   if (queries->dim != field.dim) {
     return absl::InvalidArgumentError(absl::StrCat(flags.queries, ": its rows have dimension ",
                                                    queries->dim, ", the vectors of collection ",
                                                    flags.name, " have ", field.dim));
   }
-  return SearchFile(client, flags, *queries, params, out);
+  return SearchFile(client, flags, *queries, params, environment);
 }
 
 absl::Status Search(const SearchFlags& flags, const CliEnvironment& environment) {
@@ -184,8 +189,8 @@ absl::Status Search(const SearchFlags& flags, const CliEnvironment& environment)
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {}));
-  return Finish(*client, RunSearch(*client, flags, &queries, flags.id.empty() ? nullptr : &id,
-                                   environment.out));
+  return Finish(*client,
+                RunSearch(*client, flags, &queries, flags.id.empty() ? nullptr : &id, environment));
 }
 
 }  // namespace
@@ -219,7 +224,7 @@ void AddSearch(CLI::App& app, Invocation* invocation) {
   command
       ->add_option("--output", flags->output,
                    "file for the answers: ground-truth layout when all ids fit in u32, else "
-                   "JSON lines")
+                   "JSON lines; - is stdout, and the times go to stderr")
       ->type_name("FILE");
   command->callback([flags, invocation] {
     invocation->run = [flags, invocation] { return Search(*flags, invocation->environment); };

@@ -209,6 +209,10 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& pa
     file = std::make_unique<FileSource>(descriptor, true, path, size);
   }
   TESSERA_ASSIGN_OR_RETURN(const bool gzip, file->BeginsLikeGzip());
+  if (!gzip && path.ends_with(".gz")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": its name says gzip, but it is no gzip file: it begins otherwise"));
+  }
   if (!gzip) return file;
   auto unzipped = std::make_unique<GzipSource>(std::move(file));
   TESSERA_RETURN_IF_ERROR(unzipped->Start());

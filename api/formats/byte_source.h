@@ -33,9 +33,11 @@ class ByteSource {
   virtual std::optional<uint64_t> size() const = 0;
 };
 
-// Opens `path`; "-" is stdin. gzip is told by its magic bytes, not by the name.
+// Opens `path`; "-" is stdin. gzip is told by its magic bytes; a name that promises it has to be
+// right.
 //
-// Errors: kNotFound, kPermissionDenied, kInvalidArgument (a directory), kInternal.
+// Errors: kNotFound, kPermissionDenied, kInvalidArgument (a directory; "x.gz" that is no gzip),
+//         kInternal.
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& path);
 
 }  // namespace tessera::api

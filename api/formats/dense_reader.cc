@@ -78,7 +78,7 @@ class DenseReader : public VectorReader {
 
 }  // namespace
 
-absl::Status CheckFileDim(const ByteSource& source, uint64_t dim) {
+absl::Status CheckFileDim(const ByteSource& source, int64_t dim) {
   if (dim >= 1 && dim <= base::kDimMax) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(source.name(), ": its header says dimension ", dim,
                                                  ", must be 1 .. ", base::kDimMax));

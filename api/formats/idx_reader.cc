@@ -64,7 +64,7 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewIdxReader(std::unique_ptr<ByteS
       dim = std::min(dim * size, uint64_t{1} << 31);  // no overflow; far over kDimMax already
     }
   }
-  TESSERA_RETURN_IF_ERROR(CheckFileDim(*source, dim));
+  TESSERA_RETURN_IF_ERROR(CheckFileDim(*source, static_cast<int64_t>(dim)));
   layout.dim = static_cast<uint32_t>(dim);
   layout.header_bytes = 4 + 4 * dimensions;
   return NewDenseReader(std::move(source), layout);

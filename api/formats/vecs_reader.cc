@@ -42,8 +42,9 @@ class VecsReader : public VectorReader {
       if (got < bytes.size()) return CutOff();
       const uint32_t dim = base::LoadU32(bytes.data());
       if (dim != dim_) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            source_->name(), ": row ", next_row_, " has dimension ", dim, ", row 0 has ", dim_));
+        return absl::InvalidArgumentError(absl::StrCat(source_->name(), ": row ", next_row_,
+                                                       " has dimension ", static_cast<int32_t>(dim),
+                                                       ", row 0 has ", dim_));
       }
     }
     const size_t old_size = out->size();
@@ -83,7 +84,8 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewVecsReader(std::unique_ptr<Byte
         source->name(), ": cut off in the dimension of row 0: ", got, " bytes of ", header.size()));
   }
   const uint32_t dim = base::LoadU32(header.data());
-  TESSERA_RETURN_IF_ERROR(CheckFileDim(*source, dim));
+  // It is a signed number.
+  TESSERA_RETURN_IF_ERROR(CheckFileDim(*source, static_cast<int32_t>(dim)));
   std::optional<uint64_t> rows;
   if (const std::optional<uint64_t> size = source->size(); size.has_value()) {
     const uint64_t row_bytes = 4 + uint64_t{dim} * base::ElementBytes(type);

@@ -34,6 +34,6 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewDenseReader(std::unique_ptr<Byt
                                                              const DenseLayout& layout);
 
 // kInvalidArgument unless 1 <= dim <= kDimMax.
-absl::Status CheckFileDim(const ByteSource& source, uint64_t dim);
+absl::Status CheckFileDim(const ByteSource& source, int64_t dim);
 
 }  // namespace tessera::api

@@ -155,7 +155,7 @@ grpc::Status IngestService::Ingest(grpc::ServerContext* call, Stream* stream) {
                              context_.database.GetCollection(begin.collection()));
     IngestOptions options;
     TESSERA_ASSIGN_OR_RETURN(options.mode, ModeFromProto(begin.mode()));
-    options.ack = FromProto(begin.ack());
+    TESSERA_ASSIGN_OR_RETURN(options.ack, FromProto(begin.ack(), "begin.ack"));
     options.threads = static_cast<int>(std::min<uint32_t>(begin.threads(), 1024));
     CancellationWatch::Call cancellation(context_.cancellations, *call,
                                          CancellationWatch::OnStop::kCancel);

@@ -97,6 +97,7 @@ grpc::Status PointsService::Upsert(grpc::ServerContext* call, const v1::UpsertRe
     TESSERA_RETURN_IF_ERROR(CheckLive(*call));
     TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                              context_.database.GetCollection(request->collection()));
+    TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request->ack()));
     TESSERA_ASSIGN_OR_RETURN(
         const CallMemory::Lease lease,
         context_.memory.Take(PointsMemoryBytes(request->points(), request->batch()),
@@ -105,8 +106,7 @@ grpc::Status PointsService::Upsert(grpc::ServerContext* call, const v1::UpsertRe
         std::vector<db::Point> points,
         PointsFromProto(collection->schema(), request->points(), request->batch()));
     if (points.empty()) return InvalidField("points", "the request holds no points");
-    const absl::StatusOr<db::UpsertOutcome> outcome =
-        collection->Upsert(std::move(points), FromProto(request->ack()));
+    const absl::StatusOr<db::UpsertOutcome> outcome = collection->Upsert(std::move(points), ack);
     if (!outcome.ok()) {
       return BlameIfInvalid(outcome.status(), request->has_batch() ? "batch" : "points");
     }
@@ -123,9 +123,9 @@ grpc::Status PointsService::Delete(grpc::ServerContext* call, const v1::DeleteRe
     TESSERA_RETURN_IF_ERROR(CheckLive(*call));
     TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                              context_.database.GetCollection(request->collection()));
+    TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request->ack()));
     TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request->ids()));
-    TESSERA_ASSIGN_OR_RETURN(const uint64_t deleted,
-                             collection->Delete(ids, FromProto(request->ack())));
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t deleted, collection->Delete(ids, ack));
     response->set_deleted(deleted);
     response->set_time(watch.Seconds());
     return absl::OkStatus();
@@ -174,12 +174,12 @@ grpc::Status PointsService::SetPayload(grpc::ServerContext* call,
     TESSERA_RETURN_IF_ERROR(CheckLive(*call));
     TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                              context_.database.GetCollection(request->collection()));
+    TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request->ack()));
     TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request->ids()));
     absl::StatusOr<base::Value> payload = FromPayloadText(request->payload());
     if (!payload.ok()) return BlameField(payload.status(), "payload");
     if (payload->object() == nullptr) return InvalidField("payload", "must be a JSON object");
-    TESSERA_ASSIGN_OR_RETURN(const uint64_t updated,
-                             collection->SetPayload(ids, *payload, FromProto(request->ack())));
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t updated, collection->SetPayload(ids, *payload, ack));
     response->set_updated(updated);
     response->set_time(watch.Seconds());
     return absl::OkStatus();

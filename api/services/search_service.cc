@@ -45,6 +45,11 @@ absl::Status CheckParams(const db::SearchParams& params) {
         "params.oversampling",
         absl::StrCat("is ", params.oversampling, ", must be at least 1, or 0 for the default"));
   }
+  const int modes =
+      (params.exact ? 1 : 0) + (params.nprobe > 0 ? 1 : 0) + (params.recall_target > 0 ? 1 : 0);
+  if (modes > 1) {
+    return InvalidField("params", "has more than one of exact, nprobe and recall_target");
+  }
   if (params.score_threshold.has_value() && std::isnan(*params.score_threshold)) {
     return InvalidField("score_threshold", "is NaN, must be a number");
   }

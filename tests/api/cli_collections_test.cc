@@ -176,7 +176,9 @@ TEST(CliTest, HelpIsNoFailure) {
 TEST(CliTest, WrongUsageIsExitCode2) {
   CliRunner runner;
   EXPECT_EQ(runner.Run({}).code, 2);
-  EXPECT_EQ(runner.Run({"explode"}).code, 2);
+  const CliResult unknown = runner.Run({"explode"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, AllOf(HasSubstr("no command \"explode\""), HasSubstr("ingest, search")));
   EXPECT_EQ(runner.Run({"list", "--data", "fake", "--nonsense"}).code, 2);
   EXPECT_EQ(runner.Run({"list"}).code, 2);
   EXPECT_EQ(runner.Run({"list", "--data", "fake", "--server", "h:1"}).code, 2);

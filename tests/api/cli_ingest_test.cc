@@ -256,6 +256,8 @@ TEST_P(CliIngestTest, WrongInputsApplyNothing) {
            {"short.fbin", "ab", "cut off in its header"},
            {"long.fbin", good + "x", "its header says 3 rows"},
            {"dim.fbin", FbinOfRows(3, 5), "dimension 5"},
+           {"plain.fbin.gz", good, "no gzip"},
+           {"negative.fvecs", LittleU32(0xffffffff) + FloatBytes({1}), "dimension -1"},
            {"zero.fbin", LittleU32(1) + LittleU32(0), "dimension 0"},
            {"wrong.idx", good, "wrong.idx"},
            {"empty.fvecs", "", "cut off"}}) {
@@ -343,7 +345,8 @@ TEST_P(CliIngestTest, LoadsEveryFieldOfACollection) {
   EXPECT_EQ(swapped.code, 0) << swapped.err;
 
   EXPECT_THAT(Ingest({main}).err, HasSubstr("no file is given for vector \"t\""));
-  EXPECT_THAT(Ingest({main, "--vector", "u=" + other}).err, HasSubstr("no vector field \"u\""));
+  EXPECT_THAT(Ingest({main, "--vector", "u=" + other}).err,
+              HasSubstr("no vector field \"u\", it has \"\", \"t\""));
   EXPECT_EQ(Ingest({main, "--vector", "t=" + other, "--vector", "t=" + other}).code, 1);
   const std::string longer = dir_.Write("l.u8bin", LittleU32(3) + LittleU32(1) + "\x05\x06\x07");
   EXPECT_THAT(Ingest({main, "--vector", "t=" + longer}).err, HasSubstr("has 3 rows"));

@@ -35,7 +35,8 @@ CliResult CliRunner::Run(const std::vector<std::string>& words) {
                         .out = out,
                         .err = err,
                         .err_is_terminal = err_is_terminal,
-                        .watch_for_stop = [this] { return wait_for_stop; }});
+                        .watch_for_stop = [this] { return wait_for_stop; },
+                        .watch_for_interrupt = nullptr});
   result.out = out.str();
   result.err = err.str();
   return result;

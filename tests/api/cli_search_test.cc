@@ -79,6 +79,15 @@ TEST_P(CliSearchTest, PadsLinesThatHaveFewerHits) {
                 LittleU32(0xffffffff) + FloatBytes({1, 4, 81, kInfinity, 1, 36, 81, kInfinity}));
 }
 
+TEST_P(CliSearchTest, AnswersGoToStdoutWhenAskedFor) {
+  ASSERT_EQ(Search({"--queries", queries_, "--limit", "2", "--output", output_}).code, 0);
+  const CliResult result = Search({"--queries", queries_, "--limit", "2", "--output", "-"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, ReadWholeFile(output_));
+  ASSERT_EQ(Lines(result.err).size(), 1u);
+  EXPECT_EQ(*JsonObject(result.err).at("count").integer(), 2);
+}
+
 TEST_P(CliSearchTest, PrintsTheTimes) {
   const CliResult result = Search({"--queries", queries_, "--limit", "2", "--output", output_});
   ASSERT_EQ(Lines(result.out).size(), 1u);

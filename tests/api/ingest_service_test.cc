@@ -243,6 +243,18 @@ TEST_F(IngestService, BadBeginningsAreRefused) {
                                   HasSubstr("neither batch nor finish")));
 }
 
+TEST_F(IngestService, AMessageOverTheLimitIsResourceExhausted) {
+  StartServer({.buffer_bytes_max = uint64_t{16} << 20});
+  Begin(v1::INGEST_MODE_BULK);
+  v1::IngestRequest request = Batch(0, 1);
+  request.mutable_batch()->mutable_batch()->mutable_vectors(0)->mutable_data()->resize(size_t{5}
+                                                                                       << 20);
+  stream_->Write(request);
+  EXPECT_THAT(End(), GrpcStatusIs(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                                  AllOf(HasSubstr("52429"), HasSubstr("4194304"))));
+  EXPECT_EQ(Count(), 0U);
+}
+
 TEST_F(IngestService, AnEmptyLoadIsDoneAtOnce) {
   for (const v1::IngestMode mode :
        {v1::INGEST_MODE_AUTO, v1::INGEST_MODE_BULK, v1::INGEST_MODE_UPSERT}) {

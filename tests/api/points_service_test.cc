@@ -179,6 +179,12 @@ TEST_F(PointsService, ARequestOverTheLimitIsResourceExhausted) {
                                             AllOf(HasSubstr("52429"), HasSubstr("4194304"))));
 }
 
+TEST_F(PointsService, AnUnknownAckIsRefused) {
+  v1::UpsertRequest request = Columns({{1, 2, 3, 4}});
+  request.set_ack(static_cast<v1::Ack>(7));
+  ExpectRefused(request, "ack", HasSubstr("is 7, must be 0 or 1"));
+}
+
 TEST_F(PointsService, EveryCallNamesAnUnknownCollection) {
   const auto not_found = GrpcStatusIs(grpc::StatusCode::NOT_FOUND, HasSubstr("nobody"));
   v1::UpsertRequest upsert = OnePoint({1, 2, 3, 4});

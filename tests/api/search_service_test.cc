@@ -99,19 +99,34 @@ TEST_F(SearchService, ParametersReachTheDatabase) {
   v1::SearchRequest request = Query({1, 0, 0, 0});
   request.set_limit(2);
   request.mutable_params()->set_exact(true);
+  ASSERT_TRUE(Search(request).ok());
+  EXPECT_TRUE(collection().last_params().exact);
+  request.mutable_params()->clear_exact();
   request.mutable_params()->set_recall_target(0.5);
+  ASSERT_TRUE(Search(request).ok());
+  EXPECT_EQ(collection().last_params().recall_target, 0.5);
+  request.mutable_params()->clear_recall_target();
   request.mutable_params()->set_nprobe(17);
   request.mutable_params()->set_oversampling(2.5);
   request.set_score_threshold(-4.5F);
   ASSERT_TRUE(Search(request).ok());
   const db::SearchParams params = collection().last_params();
   EXPECT_EQ(params.limit, 2U);
-  EXPECT_TRUE(params.exact);
-  EXPECT_EQ(params.recall_target, 0.5);
   EXPECT_EQ(params.nprobe, 17U);
   EXPECT_EQ(params.oversampling, 2.5);
   EXPECT_EQ(params.score_threshold, -4.5F);
   EXPECT_EQ(params.deadline, absl::InfiniteFuture());
+}
+
+TEST_F(SearchService, OfTheWaysToSearchOneIsAllowed) {
+  Fill(3);
+  for (const int left_out : {0, 1, 2}) {
+    v1::SearchRequest request = Query({1, 0, 0, 0});
+    if (left_out != 0) request.mutable_params()->set_exact(true);
+    if (left_out != 1) request.mutable_params()->set_recall_target(0.5);
+    if (left_out != 2) request.mutable_params()->set_nprobe(17);
+    ExpectRefused(request, "params", HasSubstr("more than one of exact, nprobe"));
+  }
 }
 
 TEST_F(SearchService, HitsCarryPayloadAndVectorsWhenAsked) {

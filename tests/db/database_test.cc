@@ -138,7 +138,9 @@ TEST(Database, ADirectoryWithoutDataIsForThoseWhoCreate) {
   options.create_if_missing = false;
   ASSERT_OK(fs.CreateDirectory("empty"));
   for (const char* leftover : {"", "empty/scratch", "empty/rows", "empty/extents"}) {
-    if (*leftover != 0) ASSERT_OK(fs.CreateDirectory(leftover));
+    if (*leftover != 0) {
+      ASSERT_OK(fs.CreateDirectory(leftover));
+    }
     EXPECT_THAT(Database::Open("empty", options),
                 StatusIs(absl::StatusCode::kNotFound, HasSubstr("empty holds no Tessera data")));
     EXPECT_EQ(fs.Files(), std::vector<std::string>());
