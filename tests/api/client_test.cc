@@ -202,7 +202,11 @@ TEST_F(BothClients, ASourceThatFailsEndsAnIngestWithItsError) {
                 StatusIs(absl::StatusCode::kDataLoss, HasSubstr("torn")));
     EXPECT_EQ(client->Describe("two")->points, 0U);
   }
-  WaitUntil([&] { return shared_->collection("two")->bulk_loads_failed == 2; });
+  // The server may hear of the end before the load begins; then there is none to fail.
+  WaitUntil([&] {
+    return shared_->collection("two")->bulk_loads_failed == shared_->collection("two")->bulk_loads;
+  });
+  EXPECT_GE(shared_->collection("two")->bulk_loads_failed, 1);
 }
 
 TEST_F(BothClients, AnIngestOfBatchesOverTheRequestLimitIsCutUp) {
