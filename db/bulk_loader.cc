@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
-#include "db/collection_build.h"
+#include "db/build_memory.h"
 #include "db/records.h"
 #include "db/validate.h"
 #include "index/raw_plane.h"
@@ -58,7 +58,8 @@ absl::Status BulkLoader::Prepare() {
   }
   TESSERA_ASSIGN_OR_RETURN(memory_, ReserveBuildMemory(engine_));
   for (const FieldView& field : view_->fields) {
-    TESSERA_ASSIGN_OR_RETURN(auto spool, NewRecordSpool(engine_, field.search.field));
+    TESSERA_ASSIGN_OR_RETURN(auto spool,
+                             version::NewRecordSpool(engine_.versions, field.search.field));
     spools_.push_back(std::move(spool));
   }
   ids_ = std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path,
@@ -175,7 +176,7 @@ absl::Status BulkLoader::BuildIndexes() {
   const uint64_t indexed =
       view_->fields[0].index == nullptr ? 0 : view_->fields[0].search.index->rows;
   rebuild_ = indexed <= kAppendRatio * read_count_;
-  BuildOptions options = collection_.MakeBuildOptions(memory_.bytes());
+  version::BuildOptions options = collection_.MakeBuildOptions(memory_.bytes());
   options.cancelled = &cancelled_;
   if (options_.threads > 0) options.threads = options_.threads;
   options.progress = [&](std::string_view phase, uint64_t done, uint64_t total) {
@@ -195,9 +196,10 @@ absl::Status BulkLoader::BuildIndexes() {
 absl::Status BulkLoader::PrependLiveRecords(size_t field) {
   const FieldView& view = view_->fields[field];
   if (view.index == nullptr) return absl::OkStatus();
-  TESSERA_ASSIGN_OR_RETURN(auto all, NewRecordSpool(engine_, view.search.field));
-  TESSERA_RETURN_IF_ERROR(AppendLiveRecords(engine_, view, memory_.bytes() / 2, all.get()));
-  const RecordSpool& loaded = *spools_[field];
+  TESSERA_ASSIGN_OR_RETURN(auto all, version::NewRecordSpool(engine_.versions, view.search.field));
+  TESSERA_RETURN_IF_ERROR(version::AppendLiveRecords(
+      engine_.versions, *view.index, view.search.live, memory_.bytes() / 2, all.get()));
+  const version::RecordSpool& loaded = *spools_[field];
   const size_t portion = std::max<size_t>(1, kCopyBytes / loaded.record_bytes());
   std::vector<std::byte> records;
   for (uint64_t first = 0; first < loaded.record_count(); first += portion) {

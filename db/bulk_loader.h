@@ -24,9 +24,9 @@
 #include "base/types.h"
 #include "db/collection.h"
 #include "db/database.h"
-#include "db/record_spool.h"
 #include "storage/bulk_writer.h"
 #include "storage/external_sorter.h"
+#include "version/record_spool.h"
 
 namespace tessera::db {
 
@@ -65,7 +65,7 @@ class BulkLoader {
 
   std::shared_ptr<const ReadView> view_;
   base::MemoryReservation memory_;
-  std::vector<std::unique_ptr<RecordSpool>> spools_;  // one per vector field
+  std::vector<std::unique_ptr<version::RecordSpool>> spools_;  // one per vector field
   std::unique_ptr<storage::ExternalSorter> ids_;
   std::unique_ptr<storage::BulkWriter> rows_;
   std::vector<std::byte> record_;

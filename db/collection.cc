@@ -8,9 +8,9 @@
 #include "base/coding.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "db/leased_version.h"
 #include "db/row_ranges.h"
 #include "storage/manifest.h"
+#include "version/leased_version.h"
 
 namespace tessera::db {
 
@@ -85,7 +85,7 @@ absl::Status StoredCollection::RecoverIndexes() {
     }
     if (!bytes.has_value()) continue;
     TESSERA_ASSIGN_OR_RETURN(storage::VersionRecord version, storage::DecodeVersionRecord(*bytes));
-    const auto absorbed_end = version.counters.find(kAbsorbedEndCounter);
+    const auto absorbed_end = version.counters.find(version::kAbsorbedEndCounter);
     if (absorbed_end == version.counters.end()) {
       return absl::DataLossError("an index version lacks its end of absorbed rows");
     }
@@ -93,8 +93,9 @@ absl::Status StoredCollection::RecoverIndexes() {
       return absl::DataLossError("index versions of two vector fields absorbed different rows");
     }
     absorbed_end_ = base::RowId{absorbed_end->second};
-    TESSERA_ASSIGN_OR_RETURN(fields_[i].index,
-                             OpenLeasedVersion(engine_, fields_[i].schema, std::move(version)));
+    TESSERA_ASSIGN_OR_RETURN(
+        fields_[i].index,
+        version::OpenLeasedVersion(engine_.versions, fields_[i].schema, std::move(version)));
   }
   next_row_ = std::max(next_row_, absorbed_end_);
   reserved_end_ = std::max(reserved_end_, next_row_);
@@ -105,7 +106,7 @@ absl::Status StoredCollection::RecoverTombstones() {
   if (fields_[0].index == nullptr) return absl::OkStatus();
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::RowId> dead, ReadTombstones(nullptr));
   for (FieldState& field : fields_) {
-    TESSERA_ASSIGN_OR_RETURN(field.live, LiveRows(*field.index, dead));
+    TESSERA_ASSIGN_OR_RETURN(field.live, version::LiveRows(*field.index, dead));
   }
   return absl::OkStatus();
 }

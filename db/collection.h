@@ -30,12 +30,13 @@
 #include "base/mutex.h"
 #include "db/database.h"
 #include "db/engine.h"
-#include "db/index_builder.h"
 #include "db/read_view.h"
-#include "db/record_spool.h"
 #include "db/records.h"
 #include "query/fresh_view.h"
 #include "query/live_bitmap.h"
+#include "version/field_spool.h"
+#include "version/index_builder.h"
+#include "version/record_spool.h"
 
 namespace tessera::db {
 
@@ -79,7 +80,7 @@ class StoredCollection final : public Collection,
         : schema(std::move(field)), fresh(vector_bytes) {}
 
     base::VectorFieldSchema schema;
-    std::shared_ptr<const IndexVersion> index;
+    std::shared_ptr<const version::IndexVersion> index;
     query::LiveBitmap live;
     query::FreshRows fresh;
   };
@@ -95,7 +96,7 @@ class StoredCollection final : public Collection,
 
   // Index versions of all fields, ready to be published; null where no row is live.
   struct NewVersions {
-    std::vector<std::shared_ptr<const IndexVersion>> indexes;
+    std::vector<std::shared_ptr<const version::IndexVersion>> indexes;
     std::vector<query::LiveBitmap> live;
     std::vector<std::unique_ptr<storage::ExtentWriter>> writers;
     base::RowId absorbed_end;
@@ -168,11 +169,11 @@ class StoredCollection final : public Collection,
   absl::Status AbsorbInto(const ReadView& view, base::RowId end, bool rebuild)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
   bool WantsRebuild(const ReadView& view) const;
-  absl::Status AppendFreshRecords(const query::SearchView& view, RecordSpool* spool) const;
-  BuildOptions MakeBuildOptions(uint64_t memory_bytes) const;
+  absl::Status AppendFreshRecords(const query::SearchView& view, version::RecordSpool* spool) const;
+  version::BuildOptions MakeBuildOptions(uint64_t memory_bytes) const;
   // Adds the field's next version: the spool's rows alone, or appended to the view's.
-  absl::Status BuildField(const FieldView& view, const RecordSpool& spool, bool rebuild,
-                          const BuildOptions& options, NewVersions* versions);
+  absl::Status BuildField(const FieldView& view, const version::RecordSpool& spool, bool rebuild,
+                          const version::BuildOptions& options, NewVersions* versions);
   // `rows` ascending.
   absl::Status MarkDead(std::span<const base::RowId> rows, NewVersions* versions) const;
   void WriteManifests(const NewVersions& versions, storage::WriteSet* writes) const;

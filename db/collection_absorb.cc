@@ -9,14 +9,12 @@
 
 #include "base/coding.h"
 #include "base/status_macros.h"
+#include "db/build_memory.h"
 #include "db/collection.h"
-#include "db/collection_build.h"
-#include "db/leased_version.h"
-#include "db/live_records.h"
 #include "db/row_ranges.h"
 #include "index/raw_plane.h"
-#include "storage/external_sorter.h"
 #include "storage/manifest.h"
+#include "version/leased_version.h"
 
 namespace tessera::db {
 namespace {
@@ -25,8 +23,6 @@ using storage::Durability;
 using storage::Table;
 using storage::WriteSet;
 
-constexpr size_t kSpoolBufferBytes = size_t{1} << 20;
-constexpr uint64_t kBuildBytesMin = uint64_t{8} << 20;
 // An index is built anew once its rows have doubled, or this share of them is dead.
 constexpr uint64_t kRebuildGrowth = 2;
 constexpr double kRebuildDeadShare = 0.3;
@@ -43,41 +39,6 @@ uint64_t FreshCount(const ReadView& view) {
 }
 
 }  // namespace
-
-absl::Status AppendLiveRecords(Engine& engine, const FieldView& view, uint64_t memory_bytes,
-                               RecordSpool* spool) {
-  if (view.index == nullptr) return absl::OkStatus();
-  storage::ExternalSorter by_row(*engine.fs, engine.scratch_path, memory_bytes);
-  TESSERA_RETURN_IF_ERROR(ReadLiveRecords(
-      engine, *view.index, view.search.live, [&](std::span<const std::byte> record) {
-        std::string key;
-        base::PutBigEndian64(&key, index::RawRowId(record.data()).value);
-        return by_row.Add(key, {reinterpret_cast<const char*>(record.data()), record.size()});
-      }));
-  TESSERA_RETURN_IF_ERROR(by_row.Finish());
-  std::string_view key;
-  std::string_view record;
-  while (true) {
-    TESSERA_ASSIGN_OR_RETURN(const bool more, by_row.Next(&key, &record));
-    if (!more) return absl::OkStatus();
-    TESSERA_RETURN_IF_ERROR(spool->Append(std::as_bytes(std::span(record))));
-  }
-}
-
-absl::StatusOr<std::unique_ptr<RecordSpool>> NewRecordSpool(Engine& engine,
-                                                            const base::VectorFieldSchema& field) {
-  return RecordSpool::Create(*engine.fs, engine.ScratchFile("records"),
-                             index::RawRecordBytes(field), kSpoolBufferBytes);
-}
-
-absl::StatusOr<base::MemoryReservation> ReserveBuildMemory(Engine& engine) {
-  uint64_t bytes = engine.plan.build_bytes_max;
-  while (true) {
-    absl::StatusOr<base::MemoryReservation> memory = engine.budget->Reserve("index build", bytes);
-    if (memory.ok() || bytes / 2 < kBuildBytesMin) return memory;
-    bytes /= 2;
-  }
-}
 
 absl::Status StoredCollection::Absorb() {
   base::MutexLock maintenance(&maintenance_mu_);
@@ -119,7 +80,7 @@ bool StoredCollection::WantsRebuild(const ReadView& view) const {
   const uint64_t rows = field.search.index->rows;
   const uint64_t live = view.point_count - field.search.fresh.live_count();
   return rows + FreshCount(view) >
-             kRebuildGrowth * Counter(field.index->record, kBuiltRowsCounter) ||
+             kRebuildGrowth * Counter(field.index->record, version::kBuiltRowsCounter) ||
          static_cast<double>(rows - std::min(live, rows)) >
              kRebuildDeadShare * static_cast<double>(rows);
 }
@@ -138,11 +99,13 @@ absl::Status StoredCollection::AbsorbInto(const ReadView& view, base::RowId end,
   versions.absorbed_sequence = view.fields[0].search.fresh.end_sequence();
   TESSERA_ASSIGN_OR_RETURN(const base::MemoryReservation memory, ReserveBuildMemory(engine_));
   for (size_t field = 0; field < view.fields.size(); ++field) {
-    TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<RecordSpool> spool,
-                             NewRecordSpool(engine_, view.fields[field].search.field));
-    if (rebuild) {
-      TESSERA_RETURN_IF_ERROR(
-          AppendLiveRecords(engine_, view.fields[field], memory.bytes() / 2, spool.get()));
+    TESSERA_ASSIGN_OR_RETURN(
+        std::unique_ptr<version::RecordSpool> spool,
+        version::NewRecordSpool(engine_.versions, view.fields[field].search.field));
+    if (rebuild && view.fields[field].index != nullptr) {
+      TESSERA_RETURN_IF_ERROR(version::AppendLiveRecords(
+          engine_.versions, *view.fields[field].index, view.fields[field].search.live,
+          memory.bytes() / 2, spool.get()));
     }
     TESSERA_RETURN_IF_ERROR(AppendFreshRecords(view.fields[field].search, spool.get()));
     TESSERA_RETURN_IF_ERROR(spool->FinishWriting());
@@ -153,7 +116,7 @@ absl::Status StoredCollection::AbsorbInto(const ReadView& view, base::RowId end,
 }
 
 absl::Status StoredCollection::AppendFreshRecords(const query::SearchView& view,
-                                                  RecordSpool* spool) const {
+                                                  version::RecordSpool* spool) const {
   std::vector<std::byte> record(index::RawRecordBytes(view.field));
   for (uint64_t i = view.fresh.first_sequence(); i < view.fresh.end_sequence(); ++i) {
     const std::optional<query::FreshRowRef> row = view.fresh.Row(i);
@@ -167,39 +130,42 @@ absl::Status StoredCollection::AppendFreshRecords(const query::SearchView& view,
   return absl::OkStatus();
 }
 
-BuildOptions StoredCollection::MakeBuildOptions(uint64_t memory_bytes) const {
-  BuildOptions options;
+version::BuildOptions StoredCollection::MakeBuildOptions(uint64_t memory_bytes) const {
+  version::BuildOptions options;
   options.threads = engine_.threads;
   options.memory_bytes = memory_bytes;
   options.cancelled = &stopping_;
   return options;
 }
 
-absl::Status StoredCollection::BuildField(const FieldView& view, const RecordSpool& spool,
-                                          bool rebuild, const BuildOptions& options,
+absl::Status StoredCollection::BuildField(const FieldView& view, const version::RecordSpool& spool,
+                                          bool rebuild, const version::BuildOptions& options,
                                           NewVersions* versions) {
   query::LiveBitmap live;
-  std::shared_ptr<const IndexVersion> version;
+  std::shared_ptr<const version::IndexVersion> version;
   const bool append = !rebuild && view.index != nullptr;
   if (append && spool.record_count() == 0) {
     // All that was fresh has died: only the end of the absorbed rows moves.
     storage::VersionRecord record = view.index->record;
-    record.counters[kAbsorbedEndCounter] = versions->absorbed_end.value;
+    record.counters[version::kAbsorbedEndCounter] = versions->absorbed_end.value;
     ++record.generation;
-    TESSERA_ASSIGN_OR_RETURN(version,
-                             OpenLeasedVersion(engine_, view.search.field, std::move(record)));
+    TESSERA_ASSIGN_OR_RETURN(version, version::OpenLeasedVersion(
+                                          engine_.versions, view.search.field, std::move(record)));
     live = view.search.live;
   } else if (spool.record_count() > 0) {
     const uint64_t generation = view.index == nullptr ? 1 : view.index->record.generation + 1;
     TESSERA_ASSIGN_OR_RETURN(
-        BuiltIndex built,
-        append ? AppendToIndex(engine_, view.index, view.search.live, spool, generation, options)
-               : BuildIndex(engine_, view.search.field, spool, generation, options));
+        version::BuiltIndex built,
+        append
+            ? version::AppendToIndex(engine_.versions, view.index, view.search.live, spool,
+                                     generation, options)
+            : version::BuildIndex(engine_.versions, view.search.field, spool, generation, options));
     for (auto& writer : built.writers) versions->writers.push_back(std::move(writer));
-    built.record.counters[kAbsorbedEndCounter] = versions->absorbed_end.value;
+    built.record.counters[version::kAbsorbedEndCounter] = versions->absorbed_end.value;
     TESSERA_ASSIGN_OR_RETURN(
-        version, OpenLeasedVersion(engine_, view.search.field, std::move(built.record)));
-    live = append ? CarryLive(view.search.live, *version)
+        version,
+        version::OpenLeasedVersion(engine_.versions, view.search.field, std::move(built.record)));
+    live = append ? version::CarryLive(view.search.live, *version)
                   : query::LiveBitmap(version->view->positions);
   }
   versions->indexes.push_back(std::move(version));

@@ -88,7 +88,16 @@ absl::Status OpenStores(Engine& engine) {
   TESSERA_ASSIGN_OR_RETURN(
       engine.cache, storage::PageCache::Create(*engine.extents, *engine.reads, *engine.budget,
                                                {.capacity_bytes = engine.plan.page_cache_bytes}));
-  engine.files = std::make_unique<ExtentFiles>(*engine.extents);
+  engine.files = std::make_unique<version::ExtentFiles>(*engine.extents);
+  version::Context& versions = engine.versions;
+  versions.fs = engine.fs;
+  versions.scratch_path = engine.scratch_path;
+  versions.threads = engine.threads;
+  versions.budget = engine.budget.get();
+  versions.extents = engine.extents.get();
+  versions.reads = engine.reads.get();
+  versions.cache = engine.cache.get();
+  versions.files = engine.files.get();
   return absl::OkStatus();
 }
 
@@ -105,11 +114,6 @@ MemoryPlan PlanMemory(uint64_t limit_bytes) {
   plan.fresh_bytes_max = rest / 100 * 10;
   plan.build_bytes_max = rest / 100 * 30;
   return plan;
-}
-
-std::string Engine::ScratchFile(std::string_view purpose) {
-  return base::JoinPath(scratch_path,
-                        absl::StrCat(base::Sv(purpose), "-", next_scratch.fetch_add(1)));
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,

@@ -8,7 +8,6 @@
 // Threads: every member synchronises itself or is fixed after OpenEngine.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,13 +17,14 @@
 #include "base/file_system.h"
 #include "base/memory_budget.h"
 #include "db/database.h"
-#include "db/extent_files.h"
 #include "db/maintenance.h"
 #include "db/searcher_pool.h"
 #include "storage/extent_store.h"
 #include "storage/page_cache.h"
 #include "storage/read_batch.h"
 #include "storage/row_store.h"
+#include "version/context.h"
+#include "version/extent_files.h"
 
 namespace tessera::db {
 
@@ -56,13 +56,10 @@ struct Engine {
   std::unique_ptr<storage::ExtentStore> extents;
   std::unique_ptr<storage::ReadEngine> reads;
   std::unique_ptr<storage::PageCache> cache;
-  std::unique_ptr<ExtentFiles> files;
+  std::unique_ptr<version::ExtentFiles> files;
+  version::Context versions;
   SearcherPool searchers;
-  std::atomic<uint64_t> next_scratch{0};
   Maintenance maintenance;
-
-  // A path in scratch/ that no other call gets.
-  std::string ScratchFile(std::string_view purpose);
 };
 
 // Locks the directory and opens its stores. Errors: as Database::Open.

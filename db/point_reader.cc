@@ -114,7 +114,7 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
   std::vector<storage::FetchRequest> requests;
   std::vector<uint32_t> slots;
   for (size_t i = 0; i < sorted.size(); ++i) {
-    const std::optional<PartPlace> place =
+    const std::optional<version::PartPlace> place =
         positions[i].has_value() ? view.index->FindPlace(*positions[i]) : std::nullopt;
     if (!place.has_value()) return Missing(sorted[i], "place in a list");
     requests.push_back(

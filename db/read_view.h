@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "base/types.h"
-#include "db/index_version.h"
 #include "query/index_view.h"
 #include "storage/row_store.h"
+#include "version/index_version.h"
 
 namespace tessera::db {
 
 struct FieldView {
-  std::shared_ptr<const IndexVersion> index;  // null: nothing was absorbed yet
+  std::shared_ptr<const version::IndexVersion> index;  // null: nothing was absorbed yet
   query::SearchView search;
 };
 

@@ -1,15 +1,13 @@
 #include "db/validate.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 
-#include "base/float16.h"
+#include "base/elements.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -71,31 +69,6 @@ absl::Status ValidatePoint(const base::CollectionSchema& schema, Point* point) {
 
 }  // namespace
 
-void DecodeElements(base::ElementType type, std::string_view bytes, std::span<float> out) {
-  switch (type) {
-    case base::ElementType::kF32:
-      std::memcpy(out.data(), bytes.data(), bytes.size());
-      return;
-    case base::ElementType::kF16:
-      for (size_t i = 0; i < out.size(); ++i) {
-        uint16_t half = 0;
-        std::memcpy(&half, bytes.data() + 2 * i, sizeof(half));
-        out[i] = base::F16ToF32(half);
-      }
-      return;
-    case base::ElementType::kI8:
-      for (size_t i = 0; i < out.size(); ++i) {
-        out[i] = static_cast<float>(std::bit_cast<int8_t>(bytes[i]));
-      }
-      return;
-    case base::ElementType::kU8:
-      for (size_t i = 0; i < out.size(); ++i) {
-        out[i] = static_cast<float>(std::bit_cast<uint8_t>(bytes[i]));
-      }
-      return;
-  }
-}
-
 absl::Status ValidateVector(const base::VectorFieldSchema& field, std::string_view bytes) {
   const size_t element = base::ElementBytes(field.type);
   if (bytes.size() != field.dim * element) {
@@ -108,7 +81,7 @@ absl::Status ValidateVector(const base::VectorFieldSchema& field, std::string_vi
   }
   if (element == 1) return absl::OkStatus();
   std::vector<float> values(field.dim);
-  DecodeElements(field.type, bytes, values);
+  base::DecodeElements(field.type, bytes, values);
   return CheckComponents(field, values);
 }
 

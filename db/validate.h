@@ -13,10 +13,6 @@
 
 namespace tessera::db {
 
-// The components of `bytes`, an element vector of `type`, as f32 in out [dim].
-// Pre: bytes.size() == out.size() * ElementBytes(type).
-void DecodeElements(base::ElementType type, std::string_view bytes, std::span<float> out);
-
 // Errors: kInvalidArgument if the size is not dim elements, or a component is NaN or infinite, or
 //         the squared length overflows f32.
 absl::Status ValidateVector(const base::VectorFieldSchema& field, std::string_view bytes);

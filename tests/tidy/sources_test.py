@@ -9,7 +9,7 @@ import re
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAYERS = ["base", "storage", "index", "query", "db", "api"]
+LAYERS = ["base", "storage", "index", "query", "version", "db", "api"]
 ALL_FOLDERS = LAYERS + ["bench", "tests"]
 LINES_MAX = 800
 

@@ -1,0 +1,91 @@
+// Encodes the parts of an index version and appends their planes to extent files.
+//
+// Parts are encoded in batches, on all threads, while the batch before is written: first the code
+// planes of a batch, then its fine planes, then its raw planes, so that the code planes of
+// neighbouring parts follow each other and one read fetches several.
+//
+// Threads: one at a time; uses up to thread_count itself.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "base/schema.h"
+#include "index/codec.h"
+#include "index/head_index.h"
+#include "storage/extent_store.h"
+#include "storage/manifest.h"
+#include "version/row_partition.h"
+
+namespace tessera::version {
+
+// Where each plane goes; they may be the same writer.
+struct PlaneWriters {
+  storage::ExtentWriter* codes = nullptr;
+  storage::ExtentWriter* fine = nullptr;
+  storage::ExtentWriter* raw = nullptr;
+};
+
+struct PartWriterOptions {
+  uint32_t thread_count = 0;
+  uint64_t batch_bytes = 0;  // planes of one batch; two batches are in memory
+  std::function<void(uint64_t rows)> written = {};  // called with the rows of each batch written
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+class PartWriter {
+ public:
+  // All arguments outlive the writer.
+  PartWriter(const base::VectorFieldSchema& field, const index::HeadIndex& heads,
+             const index::Codec& codec, const PlaneWriters& writers,
+             const PartWriterOptions& options);
+
+  // Encodes and writes the parts of one group, appending them to the record's entries.
+  //
+  // Errors: those of the extent writers; kCancelled.
+  // Memory: two batches and, per thread, the rows of one part as f32.
+  absl::Status Write(const PartPlan& plan, const RowGroup& group, storage::VersionRecord* record);
+
+ private:
+  // Where the planes of a part are in the batch's bytes.
+  struct Part {
+    uint32_t number = 0;
+    size_t codes = 0;
+    size_t fine = 0;
+    size_t raw = 0;
+    size_t end = 0;
+  };
+  struct Batch {
+    std::vector<Part> parts;
+    std::vector<std::byte> bytes;
+  };
+  struct Scratch {
+    std::vector<float> head;
+    std::vector<float> rows;
+    std::vector<std::byte> fine;
+  };
+
+  // Lays out the next parts from `part` on; returns the first part of the batch after.
+  uint32_t Plan(const PartPlan& plan, uint32_t part, uint32_t end, Batch* batch) const;
+  void Encode(const PartPlan& plan, const RowGroup& group, Batch* batch, size_t index,
+              Scratch* scratch) const;
+  void WriteRawPlane(const RowGroup& group, uint32_t part, uint32_t rows, std::byte* plane) const;
+  absl::Status Append(const PartPlan& plan, const Batch& batch, storage::VersionRecord* record);
+
+  const base::VectorFieldSchema& field_;
+  const index::HeadIndex& heads_;
+  const index::Codec& codec_;
+  const PlaneWriters writers_;
+  const PartWriterOptions options_;
+  std::vector<Scratch> scratch_;  // per worker
+  Batch batches_[2];
+};
+
+}  // namespace tessera::version
