@@ -21,6 +21,7 @@
 #include "db/extent_files.h"
 #include "db/maintenance.h"
 #include "db/searcher_pool.h"
+#include "query/helper_pool.h"
 #include "storage/extent_store.h"
 #include "storage/page_cache.h"
 #include "storage/read_batch.h"
@@ -58,6 +59,7 @@ struct Engine {
   std::unique_ptr<storage::PageCache> cache;
   std::unique_ptr<ExtentFiles> files;
   SearcherPool searchers;
+  std::unique_ptr<query::HelperPool> helpers;  // of all batches of searches together
   std::atomic<uint64_t> next_scratch{0};
   Maintenance maintenance;
 
