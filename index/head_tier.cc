@@ -174,6 +174,11 @@ void HeadTier::Candidates(const HeadTierWish& wish, HeadTierScratch* scratch,
     (*found)[kept] = members_[scratch->survivors_[i].slot];
     kept += scratch->estimates_[i] <= limit ? 1 : 0;
   }
+  // Estimates that are no numbers, by a codec that somebody made up, are in no order: take all.
+  if (kept < wish.wanted) {
+    kept = 0;
+    for (; kept < count; ++kept) (*found)[kept] = members_[scratch->survivors_[kept].slot];
+  }
   found->resize(kept);
 }
 

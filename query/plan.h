@@ -21,7 +21,7 @@ struct SearchGoal {
   bool exact = false;
   uint32_t nprobe = 0;      // 0: as many lists as the target takes
   double oversampling = 0;  // 0: as many exact comparisons as the target takes; else per hit
-  std::optional<float> dissimilarity_max;
+  std::optional<float> dissimilarity_max = std::nullopt;
   absl::Time deadline = absl::InfiniteFuture();
   const std::atomic<bool>* cancelled = nullptr;
 };

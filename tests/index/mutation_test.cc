@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <memory>
-#include <new>
 #include <random>
 #include <string>
 #include <string_view>
@@ -21,28 +19,9 @@
 #include "index/codec.h"
 #include "index/codec_trainer.h"
 #include "index/head_index.h"
+#include "tests/index/allocation_probe.h"
 #include "tests/index/codec_fixture.h"
 #include "tests/support/status_matchers.h"
-
-namespace {
-
-// The largest allocation of this thread since it was set to 0.
-thread_local size_t largest_allocation = 0;
-
-}  // namespace
-
-void* operator new(size_t bytes) {
-  largest_allocation = std::max(largest_allocation, bytes);
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, size_t /*bytes*/) noexcept {
-  std::free(memory);
-}
 
 namespace tessera::index {
 namespace {
@@ -86,9 +65,9 @@ void ForEachMutation(const std::string& bytes, size_t effort, const Use& use) {
 }
 
 void ExpectRefusedOrSearched(const std::string& bytes, size_t dim) {
-  largest_allocation = 0;
+  ResetLargestAllocation();
   const auto index = HeadIndex::Deserialize(bytes);
-  EXPECT_LE(largest_allocation, 16 * bytes.size() + 65536);
+  EXPECT_LE(LargestAllocation(), 16 * bytes.size() + 65536);
   if (!index.ok()) return;
   std::vector<float> query((*index)->dim());
   for (size_t j = 0; j < query.size(); ++j) query[j] = static_cast<float>(j % 7) - 3;
@@ -137,9 +116,9 @@ TEST(Mutation, Codecs) {
       const auto trained,
       TrainRaBitQ({.dim = kDim, .rows = rows, .heads = head, .assignment = lists}, {}));
   ForEachMutation(trained->Serialize(), 64, [&](const std::string& bytes) {
-    largest_allocation = 0;
+    ResetLargestAllocation();
     const auto codec = DeserializeCodec(bytes);
-    EXPECT_LE(largest_allocation, 16 * bytes.size() + 65536);
+    EXPECT_LE(LargestAllocation(), 16 * bytes.size() + 65536);
     if (!codec.ok() || (*codec)->dim() != kDim) return;
     std::vector<std::byte> plane((*codec)->CodePlaneBytes(100));
     std::vector<std::byte> fine((*codec)->FineRecordBytes() * 100);
