@@ -70,11 +70,12 @@ class LocalClient : public Client {
     TESSERA_ASSIGN_OR_RETURN(const base::VectorFieldSchema* field,
                              FindField(collection->schema(), params.field));
     TESSERA_RETURN_IF_ERROR(CheckBatch(*field, queries.size_bytes(), base::ElementType::kF32));
-    std::vector<db::SearchResult> results;
-    for (size_t at = 0; at < queries.size(); at += field->dim) {
-      TESSERA_ASSIGN_OR_RETURN(results.emplace_back(),
-                               collection->Search(queries.subspan(at, field->dim), params));
-    }
+    std::vector<db::SearchResult> results(queries.size() / field->dim);
+    TESSERA_RETURN_IF_ERROR(
+        collection->SearchBatch(queries, params, [&results](size_t query, db::SearchResult result) {
+          results[query] = std::move(result);
+          return absl::OkStatus();
+        }));
     return results;
   }
 

@@ -15,7 +15,6 @@
 
 #include "api/call_memory.h"
 #include "api/cancellation.h"
-#include "api/helper_pool.h"
 #include "api/services/collections_service.h"
 #include "api/services/ingest_service.h"
 #include "api/services/points_service.h"
@@ -47,10 +46,6 @@ int Cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-int SearchThreads(const ServerOptions& options) {
-  return options.search_threads > 0 ? options.search_threads : Cores();
-}
-
 void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   // Two servers on one port would share its calls without a word.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -77,12 +72,9 @@ void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
 class GrpcServer final : public Server {
  public:
   GrpcServer(db::Database& database, const ServerOptions& options)
-      // The handler's own thread searches too.
-      : helpers_(SearchThreads(options) - 1),
-        memory_(std::max(options.buffer_bytes_max / 2, 4 * kRequestBytesFloor), kCallMemoryWait),
+      : memory_(std::max(options.buffer_bytes_max / 2, 4 * kRequestBytesFloor), kCallMemoryWait),
         context_{.database = database,
                  .cancellations = cancellations_,
-                 .helpers = helpers_,
                  .memory = memory_,
                  .reply_bytes_max = RequestBytesMax(options)} {}
   GrpcServer(const GrpcServer&) = delete;
@@ -125,7 +117,6 @@ class GrpcServer final : public Server {
 
  private:
   CancellationWatch cancellations_;
-  HelperPool helpers_;
   CallMemory memory_;
   ServiceContext context_;
   CollectionsService collections_{context_};

@@ -28,8 +28,6 @@ struct ServerOptions {
   // and replies take as messages and in the engine's form: calls beyond wait up to 30 s, then
   // answer kResourceExhausted.
   uint64_t buffer_bytes_max = 4 * kRequestBytesMax;
-
-  int search_threads = 0;  // that batches may use together; 0: one per core
 };
 
 // The most bytes of one request, and of one reply: a quarter of `buffer_bytes_max`, within

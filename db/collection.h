@@ -66,6 +66,8 @@ class StoredCollection final : public Collection,
   absl::StatusOr<uint64_t> Count() override;
   absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                       const SearchParams& params) override;
+  absl::Status SearchBatch(std::span<const float> queries, const SearchParams& params,
+                           const BatchSink& sink) override;
   absl::StatusOr<BulkLoadOutcome> BulkLoad(const PointSource& source,
                                            const BulkLoadOptions& options) override;
   absl::Status Absorb() override;
@@ -104,6 +106,10 @@ class StoredCollection final : public Collection,
   };
 
   StoredCollection(Engine& engine, const CollectionRecord& record, bool background_absorb);
+
+  // Parameters and query are valid.
+  absl::StatusOr<SearchResult> SearchIn(const ReadView& view, size_t field,
+                                        std::span<const float> query, const SearchParams& params);
 
   // Cancels absorptions and loads and waits for their end.
   void StopMaintenance() ABSL_LOCKS_EXCLUDED(maintenance_mu_, load_mu_);

@@ -1,6 +1,5 @@
 // Reads: each takes the current view once and looks at nothing else.
-#include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +8,8 @@
 #include "db/collection.h"
 #include "db/point_reader.h"
 #include "db/validate.h"
+#include "query/batch.h"
+#include "query/plan.h"
 #include "query/searcher.h"
 
 namespace tessera::db {
@@ -16,41 +17,17 @@ namespace {
 
 using storage::Table;
 
-// Rounding of a calibration's promises.
-constexpr double kRecallSlack = 0.001;
-
-double TargetOf(const SearchParams& params) {
-  return params.recall_target != 0 ? params.recall_target : kDefaultRecall;
-}
-
-query::SearchRequest RequestFor(const SearchParams& params, const query::SearchView& view) {
-  query::SearchRequest request;
-  request.limit = params.limit;
-  request.exact = params.exact;
-  request.deadline = params.deadline;
-  request.cancelled = params.cancelled;
-  if (params.score_threshold.has_value()) request.dissimilarity_max = -*params.score_threshold;
-  if (params.exact || view.index == nullptr) {
-    request.settings.recall = 1;
-    return request;
-  }
-  const query::Calibration& calibration = view.index->calibration;
-  request.settings =
-      params.nprobe != 0
-          ? calibration.ForProbes(std::min(params.nprobe, view.index->list_count()), params.limit)
-          : calibration.ForTarget(TargetOf(params), params.limit);
-  // What the codes of this index cannot reach, as the calibration found, raw vectors can.
-  if (params.nprobe == 0 && request.settings.recall < TargetOf(params) - kRecallSlack) {
-    request.exact = true;
-    request.settings.recall = 1;
-    return request;
-  }
-  if (params.oversampling != 0) {
-    const double rerank = std::ceil(params.oversampling * params.limit);
-    request.settings.rerank =
-        static_cast<uint32_t>(std::min(rerank, static_cast<double>(view.index->rows)));
-  }
-  return request;
+query::SearchGoal GoalOf(const SearchParams& params) {
+  query::SearchGoal goal;
+  goal.limit = params.limit;
+  goal.recall_target = params.recall_target != 0 ? params.recall_target : kDefaultRecall;
+  goal.exact = params.exact;
+  goal.nprobe = params.nprobe;
+  goal.oversampling = params.oversampling;
+  if (params.score_threshold.has_value()) goal.dissimilarity_max = -*params.score_threshold;
+  goal.deadline = params.deadline;
+  goal.cancelled = params.cancelled;
+  return goal;
 }
 
 }  // namespace
@@ -100,9 +77,32 @@ absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> que
   TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
   TESSERA_ASSIGN_OR_RETURN(const size_t field, FindField(schema(), params.field));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
-  const query::SearchView& searched = view->fields[field].search;
-  const query::SearchRequest request = RequestFor(params, searched);
+  return SearchIn(*view, field, query, params);
+}
 
+absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
+                                           const SearchParams& params, const BatchSink& sink) {
+  TESSERA_ASSIGN_OR_RETURN(const size_t field, FindField(schema(), params.field));
+  const size_t dim = schema().vectors[field].dim;
+  if (queries.size() % dim != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("the queries have ", queries.size(),
+                                                   " components in all, not a multiple of ", dim));
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+  return query::RunBatch(*engine_.helpers, queries.size() / dim, [&](size_t i) -> absl::Status {
+    const std::span<const float> query = queries.subspan(i * dim, dim);
+    TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
+    TESSERA_ASSIGN_OR_RETURN(SearchResult result, SearchIn(*view, field, query, params));
+    return sink(i, std::move(result));
+  });
+}
+
+absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, size_t field,
+                                                        std::span<const float> query,
+                                                        const SearchParams& params) {
+  const auto start = std::chrono::steady_clock::now();
+  const query::SearchView& searched = view.fields[field].search;
+  const query::SearchRequest request = query::Plan(GoalOf(params), searched);
   std::vector<query::Hit> found;
   query::SearchStats stats;
   {
@@ -130,8 +130,15 @@ absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> que
       rows.push_back(found[i].row);
     }
   }
-  if (incomplete.empty()) return result;
-  const PointReader reader(engine_, record_, *view);
+  const auto end = [&start, &result] {
+    result.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  if (incomplete.empty()) {
+    end();
+    return result;
+  }
+  const PointReader reader(engine_, record_, view);
   TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, params.with));
   for (size_t i = 0; i < incomplete.size(); ++i) {
     Hit& hit = result.hits[incomplete[i]];
@@ -139,6 +146,7 @@ absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> que
     hit.payload = std::move(points[i].payload);
     hit.vectors = std::move(points[i].vectors);
   }
+  end();
   return result;
 }
 

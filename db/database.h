@@ -96,10 +96,17 @@ struct SearchStats {
   uint64_t bytes_read = 0;  // from disk
 };
 
+// Of more equally far points than there is room for, which are returned is not defined: another
+// limit may bring others. An exact search returns those of the smallest ids. A cosine is in [-1, 1];
+// that of a point with a copy of itself may be a rounding error below 1.
 struct SearchResult {
   std::vector<Hit> hits;  // best first, ties to the smaller id
   SearchStats stats;
+  double seconds = 0;  // that the search took, of a batch: this query alone
 };
+
+// Takes the result of one query of a batch; an error ends the batch.
+using BatchSink = std::function<absl::Status(size_t query, SearchResult result)>;
 
 struct FieldStats {
   base::VectorFieldSchema schema;
@@ -187,6 +194,13 @@ class Collection {
   // `query`: dim finite floats. Errors: kInvalidArgument, kDeadlineExceeded, kCancelled.
   virtual absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                               const SearchParams& params) = 0;
+
+  // Searches for each of `queries` [count x dim] on one state of the collection, several at a time on
+  // the engine's threads, and hands query i's result to `sink` as it is there: in any order, from
+  // several threads at once. Results are those of Search. Ends early when a search or the sink fails.
+  // Errors: of the first query that failed, naming it: as Search; those of `sink`.
+  virtual absl::Status SearchBatch(std::span<const float> queries, const SearchParams& params,
+                                   const BatchSink& sink) = 0;
 
   // Loads points in external-memory passes straight into extents: all become visible at the end,
   // or none. Peak memory stays within the limit whatever the input's size. Other writes to this

@@ -123,6 +123,8 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   engine->path = path;
   engine->scratch_path = base::JoinPath(path, kScratchName);
   engine->threads = options.threads > 0 ? options.threads : MachineThreads();
+  // A batch is also searched by the thread that brings it.
+  engine->helpers = std::make_unique<query::HelperPool>(engine->threads - 1);
   const uint64_t limit = options.memory_limit != 0
                              ? options.memory_limit
                              : std::max(kMemoryLimitFloor, MachineMemoryBytes() / 2);

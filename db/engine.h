@@ -19,6 +19,7 @@
 #include "db/database.h"
 #include "db/maintenance.h"
 #include "db/searcher_pool.h"
+#include "query/helper_pool.h"
 #include "storage/extent_store.h"
 #include "storage/page_cache.h"
 #include "storage/read_batch.h"
@@ -59,6 +60,7 @@ struct Engine {
   std::unique_ptr<version::ExtentFiles> files;
   version::Context versions;
   SearcherPool searchers;
+  std::unique_ptr<query::HelperPool> helpers;  // of all batches of searches together
   Maintenance maintenance;
 };
 

@@ -10,6 +10,7 @@
 #include "base/elements.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "index/distance.h"
 
 namespace tessera::db {
 namespace {
@@ -22,17 +23,18 @@ std::string FieldLabel(std::string_view name) {
 }
 
 absl::Status CheckComponents(const base::VectorFieldSchema& field, std::span<const float> values) {
-  float squared = 0;
+  double squared = 0;
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
       return absl::InvalidArgumentError(absl::StrCat(FieldLabel(field.name), " has component ", i,
                                                      " = ", values[i], ", must be finite"));
     }
-    squared += values[i] * values[i];
+    squared += double{values[i]} * values[i];
   }
-  if (!std::isfinite(squared)) {
+  if (squared > index::kNorm2Max) {
     return absl::InvalidArgumentError(absl::StrCat(
-        FieldLabel(field.name), " has a squared length over the range of f32 (3.4e38)"));
+        FieldLabel(field.name), " has a squared length of ", squared, ", must be at most ",
+        index::kNorm2Max, " so that distances are within the range of f32"));
   }
   return absl::OkStatus();
 }

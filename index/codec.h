@@ -5,10 +5,9 @@
 // fixed-size record per slot, and is touched only for rows that survive the scan. Codecs of
 // one-byte elements have no fine plane (FineRecordBytes() == 0): their raw rows take its place.
 //
-// Search space: every row, head and query given to a codec is f32 [dim]. Under cosine the caller
-// has normalised rows and queries to unit length (a zero vector stays zero). Estimates and tau are
-// search-space dissimilarities: the squared distance |q-o|^2 under L2 and cosine, -<q,o> under
-// inner product. ToSearchSpace converts a reply's dissimilarity (-cosine) to it and back.
+// Every row, head and query given to a codec is in search space (search_space.h). Estimates and tau
+// are dissimilarities there: the squared distance |q-o|^2 under L2 and cosine, -<q,o> under inner
+// product.
 //
 // Threads: a Codec is immutable and shared; a QueryCode belongs to one thread at a time.
 #pragma once
@@ -38,7 +37,7 @@ constexpr size_t BlockCount(size_t rows) {
 }
 
 // Values are on disk: never renumber.
-enum class CodecKind : uint8_t { kRaBitQ = 1, kPq = 2 };
+enum class CodecKind : uint8_t { kRaBitQ = 1 };
 
 // A row that a scan let through.
 struct Survivor {
@@ -141,13 +140,5 @@ absl::StatusOr<std::unique_ptr<Codec>> DeserializeCodec(std::string_view bytes);
 
 // What Serialize returns: magic, kind, the codec's own payload, CRC-32C of all before it.
 std::string FrameCodec(CodecKind kind, std::string_view payload);
-
-// A reply's dissimilarity (squared L2, -inner product, -cosine) as a search-space one, and back.
-constexpr float ToSearchSpace(base::Metric metric, float dissimilarity) {
-  return metric == base::Metric::kCosine ? 2.0F + 2.0F * dissimilarity : dissimilarity;
-}
-constexpr float FromSearchSpace(base::Metric metric, float dissimilarity) {
-  return metric == base::Metric::kCosine ? 0.5F * dissimilarity - 1.0F : dissimilarity;
-}
 
 }  // namespace tessera::index

@@ -2,8 +2,10 @@
 //
 // Squared L2, minus the inner product, or minus the cosine (0 if either vector is zero): smaller is
 // better. Where the query itself is made of elements of a one-byte type, sums are exact integers.
-// Sums that leave the range of f32 are taken again in double: no result is a NaN, and a cosine is
-// right for rows of any length.
+// Sums that leave the range of f32 are taken again in double, and tiny queries are scaled: no result
+// is a NaN, a cosine is right for rows of any length, and it is in [-1, 1]. A squared distance is
+// finite when no squared length is over kNorm2Max; it is rounded to f32, which below 1.2e-38 has
+// fewer and fewer digits and below 7e-46 none.
 //
 // Threads: concurrent calls of a prepared RowDistance allowed.
 #pragma once
@@ -17,6 +19,10 @@
 #include "index/kernels/vector_ops.h"
 
 namespace tessera::index {
+
+// Squared lengths of vectors up to this keep every squared distance, at most the square of both
+// lengths together, and every inner product within f32, with room for rounding.
+inline constexpr double kNorm2Max = 8e37;
 
 class RowDistance {
  public:
@@ -32,7 +38,11 @@ class RowDistance {
   struct Forms;
   using Compare = float (*)(const RowDistance&, const std::byte*);
 
+  void ScaleTinyQuery(base::Metric metric, base::ElementType type);
+
   Compare compare_ = nullptr;
+  Compare unscaled_ = nullptr;  // of the scaled query
+  double unscale_ = 1;
   const VectorOps* ops_ = nullptr;
   size_t dim_ = 0;
   float inverse_norm_ = 0;      // of the query as elements; 0 for a zero query

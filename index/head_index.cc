@@ -11,19 +11,15 @@
 
 #include "base/check.h"
 #include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/sealed.h"
 #include "base/status_macros.h"
 #include "index/head_tier.h"
-#include "index/kernels/vector_ops.h"
+#include "index/search_space.h"
 
 namespace tessera::index {
 namespace {
 
-constexpr uint32_t kMagic = 0x31444854;  // "THD1"
-// Heads whose codes are fetched ahead.
-constexpr size_t kPrefetchHeads = 8;
-// Stands for keys that overflowed.
-constexpr float kKeyMax = std::numeric_limits<float>::max();
+constexpr uint32_t kMagic = 0x32444854;  // "THD2"
 
 // Weights of a list's spread in the order of probing; see the header.
 constexpr float kSpreadWeightL2 = 0.1F;
@@ -35,9 +31,6 @@ constexpr float kSpreadWeightInnerProduct = 0.2F;
 constexpr size_t kFlatBytesMax = size_t{1} << 20;
 // Fewer heads than this make too few groups.
 constexpr size_t kTierHeadsMin = 1024;
-
-// Keys looked at to guess how many of them lie below a limit.
-constexpr size_t kSampleKeys = 128;
 
 float OrderTerm(base::Metric metric, float spread) {
   switch (metric) {
@@ -51,57 +44,30 @@ float OrderTerm(base::Metric metric, float spread) {
   return -kSpreadWeightInnerProduct * std::sqrt(spread);
 }
 
-void PrefetchBytes(const uint8_t* at, size_t bytes) {
-  for (size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch(at + offset);
-}
-
-bool AllFinite(std::span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
-}
+// No number of an index is larger: sums of squares of such components stay within f32.
+constexpr float kOriginMost = 1e18F;
+constexpr float kScaleMost = 1e16F;
+constexpr float kSpreadMost = 1e36F;
 
 void PutFloats(std::string* out, const std::vector<float>& values) {
   for (const float value : values) base::PutF32(out, value);
 }
 
-absl::Status ReadFloats(base::Decoder* in, size_t count, const char* what,
+absl::Status ReadFloats(base::Decoder* in, size_t count, const char* what, float most,
                         std::vector<float>* values) {
   std::string_view raw;
   TESSERA_RETURN_IF_ERROR(in->Raw(count * sizeof(float), &raw));
   values->resize(count);
   if (count > 0) std::memcpy(values->data(), raw.data(), raw.size());
-  if (!AllFinite(*values)) {
-    return absl::DataLossError(absl::StrCat("head index has ", what, " that are not finite"));
+  const auto fits = [most](float value) { return std::abs(value) <= most; };
+  if (!std::all_of(values->begin(), values->end(), fits)) {
+    return absl::DataLossError(
+        absl::StrCat("head index has ", what, " that are not numbers up to ", most));
   }
   return absl::OkStatus();
 }
 
-// Writes the positions of at least `wanted` keys, the smallest among them, to the beginning of
-// `found` and returns how many.
-size_t SelectSmallest(const std::vector<float>& keys, size_t n, size_t wanted,
-                      std::vector<float>* sample, std::vector<uint32_t>* found) {
-  const HeadKernels& kernels = ActiveHeadKernels();
-  if (found->size() < n + 16) found->resize(n + 16);
-  const size_t stride = n / kSampleKeys + 1;
-  sample->clear();
-  for (size_t i = stride / 2; i < n; i += stride) sample->push_back(keys[i]);
-  // The share of the sample below the limit varies by its square root.
-  const double expected = static_cast<double>(wanted) / static_cast<double>(stride);
-  for (size_t rank = static_cast<size_t>(expected + std::sqrt(expected)) + 1; rank < sample->size();
-       rank *= 2) {
-    const float limit = LimitOfRank(*sample, rank);
-    const size_t count = kernels.select_up_to(keys.data(), n, limit, found->data());
-    if (count >= wanted) return count;
-  }
-  for (size_t i = 0; i < n; ++i) (*found)[i] = static_cast<uint32_t>(i);
-  return n;
-}
-
 }  // namespace
-
-HeadScratch::HeadScratch() = default;
-HeadScratch::HeadScratch(HeadScratch&&) noexcept = default;
-HeadScratch& HeadScratch::operator=(HeadScratch&&) noexcept = default;
-HeadScratch::~HeadScratch() = default;
 
 HeadIndex::HeadIndex() = default;
 HeadIndex::~HeadIndex() = default;
@@ -115,6 +81,7 @@ std::unique_ptr<HeadIndex> HeadIndex::Build(std::span<const float> heads, size_t
   auto index = std::unique_ptr<HeadIndex>(new HeadIndex());
   index->metric_ = options.metric;
   index->dim_ = dim;
+  index->unit_ = options.unit;
   index->spreads_.assign(options.spreads.begin(), options.spreads.end());
   index->spreads_.resize(n, 0.0F);
   TESSERA_CHECK(std::all_of(index->spreads_.begin(), index->spreads_.end(),
@@ -210,116 +177,6 @@ void HeadIndex::DecodeHead(uint32_t list, float* out) const {
   }
 }
 
-void HeadIndex::PrepareQuery(const float* query, HeadScratch* scratch) const {
-  const VectorOps& ops = ActiveVectorOps();
-  std::vector<float>& q = scratch->query_;
-  q.resize(dim_);
-  for (size_t j = 0; j < dim_; ++j) q[j] = query[j] - origin_[j];
-  scratch->norm2_ = ops.norm2_f32(q.data(), dim_);
-  scratch->norm_ = std::sqrt(scratch->norm2_);
-  scratch->origin_dot_ = ops.dot_f32(query, origin_.data(), dim_);
-}
-
-// Keys of all heads with the query rounded to bytes: half of |q - c|^2 + order term less the terms
-// that all heads share, or -<q, c> + |q| * order term.
-void HeadIndex::ScoreFlat(HeadScratch* scratch) const {
-  HeadQuery query = QuantiseQuery(scratch->query_, &scratch->codes_);
-  query.bias_scale = metric_ == base::Metric::kInnerProduct ? scratch->norm_ : 1.0F;
-  if (scratch->keys_.size() < packed_.padded_count()) {
-    scratch->keys_.resize(packed_.padded_count());
-  }
-  ActiveHeadKernels().score_blocks(packed_.blocks(), query, scratch->keys_.data());
-}
-
-// Leaves at least `wanted` heads, the nearest by key, in found_; returns how many.
-size_t HeadIndex::SelectFlat(size_t wanted, HeadScratch* scratch) const {
-  const std::vector<float>& keys = scratch->keys_;
-  std::vector<uint32_t>& found = scratch->found_;
-  const size_t count = SelectSmallest(keys, head_count(), wanted, &scratch->sample_, &found);
-  if (count <= wanted + wanted / 2) return count;
-  const auto nearer = [&keys](uint32_t a, uint32_t b) { return keys[a] < keys[b]; };
-  std::nth_element(found.begin(), found.begin() + static_cast<ptrdiff_t>(wanted - 1),
-                   found.begin() + static_cast<ptrdiff_t>(count), nearer);
-  return wanted;
-}
-
-// Exact keys and products of the heads in found_[0, count).
-void HeadIndex::ScoreExactly(size_t count, HeadScratch* scratch) const {
-  const VectorOps& ops = ActiveVectorOps();
-  const float* q = scratch->query_.data();
-  // Summed in the order of the products below, so that rounding errors cancel.
-  const float code_offset = ops.dot_u8(q, zero_codes_.data(), dim_);
-  scratch->exact_keys_.resize(count);
-  scratch->products_.resize(count);
-  for (size_t i = 0; i < count; ++i) {
-    const uint32_t list = scratch->found_[i];
-    if (i + kPrefetchHeads < count) {
-      const uint32_t ahead = scratch->found_[i + kPrefetchHeads];
-      __builtin_prefetch(&factors_[ahead]);
-      PrefetchBytes(codes_.data() + ahead * dim_, dim_);
-    }
-    const Factors& head = factors_[list];
-    const float product =
-        head.scale * (ops.dot_u8(q, codes_.data() + list * dim_, dim_) - code_offset);
-    const float key = metric_ == base::Metric::kInnerProduct
-                          ? scratch->norm_ * head.term - product
-                          : 0.5F * (head.norm2 + head.term) - product;
-    scratch->products_[i] = product;
-    scratch->exact_keys_[i] = key < kKeyMax ? key : kKeyMax;
-  }
-}
-
-// The best `wanted` of the heads in found_[0, count) by their exact keys.
-void HeadIndex::RankExactly(size_t count, size_t wanted, HeadScratch* scratch,
-                            std::vector<HeadHit>* out) const {
-  ScoreExactly(count, scratch);
-  std::vector<float>& keys = scratch->exact_keys_;
-  if (count > wanted + wanted / 2) {
-    const float limit = LimitOfRank(keys, wanted);
-    size_t kept = 0;
-    for (size_t i = 0; i < count; ++i) {
-      scratch->found_[kept] = scratch->found_[i];
-      scratch->products_[kept] = scratch->products_[i];
-      keys[kept] = keys[i];
-      kept += keys[i] <= limit ? 1 : 0;
-    }
-    count = kept;
-  }
-  scratch->ranks_.resize(count);
-  ActiveHeadKernels().rank(keys.data(), count, scratch->ranks_.data());
-  out->resize(wanted);
-  for (size_t i = 0; i < count; ++i) {
-    if (scratch->ranks_[i] >= wanted) continue;
-    const uint32_t list = scratch->found_[i];
-    const float product = scratch->products_[i];
-    (*out)[scratch->ranks_[i]] = {
-        .list = list,
-        .distance2 = std::max(scratch->norm2_ + factors_[list].norm2 - 2 * product, 0.0F),
-        .dot = scratch->origin_dot_ + factors_[list].origin_dot + product};
-  }
-}
-
-void HeadIndex::Nearest(const float* query, uint32_t nprobe, HeadScratch* scratch,
-                        std::vector<HeadHit>* out) const {
-  const size_t n = head_count();
-  const size_t wanted = std::min<size_t>(nprobe, n);
-  out->clear();
-  if (wanted == 0) return;
-  PrepareQuery(query, scratch);
-  const size_t margin = std::min(n, wanted + wanted / 16 + 8);
-  size_t count = 0;
-  if (tier_ != nullptr) {
-    if (scratch->tier_ == nullptr) scratch->tier_ = std::make_unique<HeadTierScratch>();
-    tier_->Candidates({.query = scratch->query_.data(), .norm = scratch->norm_, .wanted = margin},
-                      scratch->tier_.get(), &scratch->found_);
-    count = scratch->found_.size();
-  } else {
-    ScoreFlat(scratch);
-    count = SelectFlat(margin, scratch);
-  }
-  RankExactly(count, wanted, scratch, out);
-}
-
 std::string HeadIndex::Serialize() const {
   std::string out;
   base::PutU32(&out, kMagic);
@@ -327,28 +184,25 @@ std::string HeadIndex::Serialize() const {
   base::PutU8(&out, tier_ == nullptr ? 0 : 1);
   base::PutU32(&out, static_cast<uint32_t>(dim_));
   base::PutU32(&out, static_cast<uint32_t>(head_count()));
+  base::PutF32(&out, unit_);
   PutFloats(&out, origin_);
   PutFloats(&out, scales_);
   PutFloats(&out, spreads_);
   out.append(reinterpret_cast<const char*>(codes_.data()), codes_.size());
   if (tier_ != nullptr) tier_->AppendTo(&out);
-  base::PutU32(&out, base::Crc32c(out));
+  base::Seal(&out);
   return out;
 }
 
 absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Deserialize(std::string_view bytes) {
-  constexpr size_t kCrcBytes = sizeof(uint32_t);
-  if (bytes.size() < kCrcBytes) {
-    return absl::DataLossError(absl::StrCat("head index of ", bytes.size(), " bytes is not one"));
-  }
-  const std::string_view body = bytes.substr(0, bytes.size() - kCrcBytes);
-  const uint32_t actual = base::Crc32c(body);
-  const uint32_t stored =
-      base::LoadU32(reinterpret_cast<const std::byte*>(bytes.data()) + body.size());
-  if (actual != stored) {
-    return absl::DataLossError(
-        absl::StrCat("head index has checksum ", actual, ", stored is ", stored));
-  }
+  return Read(bytes, std::numeric_limits<uint32_t>::max());
+}
+
+// A tier holds a head index of its groups, which may have a tier in turn. Each is refused before it
+// is looked into unless it has at most half as many heads: the depth is bounded by their logarithm.
+absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Read(std::string_view bytes,
+                                                           size_t heads_max) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string_view body, base::Unseal("head index", bytes));
   base::Decoder in(body);
   uint32_t magic = 0;
   uint8_t metric = 0;
@@ -360,10 +214,13 @@ absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Deserialize(std::string_vi
   TESSERA_RETURN_IF_ERROR(in.U8(&tier));
   TESSERA_RETURN_IF_ERROR(in.U32(&dim));
   TESSERA_RETURN_IF_ERROR(in.U32(&heads));
+  float unit = 0;
+  TESSERA_RETURN_IF_ERROR(in.F32(&unit));
   // Before anything is allocated: the numbers just read may be wrong.
   const uint64_t floats = uint64_t{dim} + 2 * uint64_t{heads};
   const bool fits = magic == kMagic && metric >= 1 && metric <= 3 && tier <= 1 && dim >= 1 &&
-                    dim <= base::kDimMax && in.remaining() >= 4 * floats + uint64_t{heads} * dim;
+                    dim <= base::kDimMax && heads <= heads_max && IsUnit(unit) &&
+                    in.remaining() >= 4 * floats + uint64_t{heads} * dim;
   if (!fits) {
     return absl::DataLossError(absl::StrCat("head index of ", heads, " x ", dim, ", metric ",
                                             metric, ", tier ", tier, " in ", bytes.size(),
@@ -372,9 +229,10 @@ absl::StatusOr<std::unique_ptr<HeadIndex>> HeadIndex::Deserialize(std::string_vi
   auto index = std::unique_ptr<HeadIndex>(new HeadIndex());
   index->metric_ = static_cast<base::Metric>(metric);
   index->dim_ = dim;
-  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, dim, "origins", &index->origin_));
-  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "scales", &index->scales_));
-  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "spreads", &index->spreads_));
+  index->unit_ = unit;
+  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, dim, "origins", kOriginMost, &index->origin_));
+  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "scales", kScaleMost, &index->scales_));
+  TESSERA_RETURN_IF_ERROR(ReadFloats(&in, heads, "spreads", kSpreadMost, &index->spreads_));
   const auto negative = [](float value) { return value < 0; };
   if (std::any_of(index->spreads_.begin(), index->spreads_.end(), negative)) {
     return absl::DataLossError("head index has spreads below 0");

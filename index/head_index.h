@@ -20,15 +20,15 @@
 //
 // Serialised (little-endian):
 //
-//   u32 magic "THD1" | u8 metric | u8 tier (0: none) | u32 dim | u32 heads | f32 origin[dim] |
-//   f32 scales[heads] | f32 spreads[heads] | u8 codes[heads * dim] | the tier, see head_tier.h |
+//   u32 magic "THD2" | u8 metric | u8 tier (0: none) | u32 dim | u32 heads | f32 unit |
+//   f32 origin[dim] | f32 scales[heads] | f32 spreads[heads] | u8 codes[heads * dim] | the tier, see head_tier.h |
 //   u32 CRC-32C of all before it
 //
 // Up to a megabyte of codes a query is compared with all of them; beyond, a tier of groups and
 // one-bit codes picks the heads to compare. For 64 hits, on one core of a busy machine: glove-100,
 // 1.4K heads 4.3 us, 18K heads 19 us with 98.9 % of the best heads found; sift, 143K heads 42 us.
 //
-// Threads: a HeadIndex is immutable and shared; a HeadScratch belongs to one thread at a time.
+// Threads: a HeadIndex is immutable and shared; a HeadCursor belongs to one thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -43,49 +43,19 @@
 
 #include "base/types.h"
 #include "index/head_codes.h"
+#include "index/head_cursor.h"
 
 namespace tessera::index {
 
 class HeadTier;
-class HeadTierScratch;
-
-struct HeadHit {
-  uint32_t list;
-  float distance2;  // |q - c|^2 of the decoded head c
-  float dot;        // <q, c>
-};
-
-// Reused from query to query; grows to about 8 bytes per head.
-class HeadScratch {
- public:
-  HeadScratch();
-  HeadScratch(const HeadScratch&) = delete;
-  HeadScratch& operator=(const HeadScratch&) = delete;
-  HeadScratch(HeadScratch&&) noexcept;
-  HeadScratch& operator=(HeadScratch&&) noexcept;
-  ~HeadScratch();
-
- private:
-  friend class HeadIndex;
-  std::vector<float> query_;  // [dim] relative to the origin
-  float norm_ = 0;            // of query_
-  float norm2_ = 0;
-  float origin_dot_ = 0;       // <q, origin>
-  std::vector<int8_t> codes_;  // [dim rounded up to 4]
-  std::vector<float> keys_;    // one per head
-  std::vector<float> sample_;
-  std::vector<uint32_t> found_;
-  std::vector<float> exact_keys_;  // of found_
-  std::vector<float> products_;
-  std::vector<uint32_t> ranks_;
-  std::unique_ptr<HeadTierScratch> tier_;
-};
 
 struct HeadIndexOptions {
   base::Metric metric = base::Metric::kL2;
   // Mean |x - head|^2 of each list's rows, in search space; only read during Build. Empty: unknown,
   // lists are probed by distance (by dot product under inner product).
   std::span<const float> spreads = {};
+  // What rows, heads and queries were multiplied with to come into search space; kept for callers.
+  float unit = 1;
   uint64_t seed = 1;
   uint32_t thread_count = 0;  // 0: one per core
 };
@@ -106,14 +76,16 @@ class HeadIndex {
   bool has_tier() const { return tier_ != nullptr; }
   size_t memory_bytes() const;
 
-  // The lists to probe, best first: replaces `out` by min(nprobe, head_count()) hits.
-  //
-  // Shapes: query [dim], finite, in search space.
-  // Heads are ranked with a query of one byte per dimension; a few more than wanted
-  // are ranked again in f32, so that order and distances are those of the decoded heads to f32
-  // rounding; a head that belongs to the last few hits may rarely be missing.
-  void Nearest(const float* query, uint32_t nprobe, HeadScratch* scratch,
-               std::vector<HeadHit>* out) const;
+  // The power of two that search space multiplies vectors with, see index/search_space.h.
+  float unit() const { return unit_; }
+
+  // The lists to probe, best first: replaces `out` by min(nprobe, head_count()) hits; `cursor` can
+  // then go on from there.
+  void Nearest(const float* query, uint32_t nprobe, HeadCursor* cursor,
+               std::vector<HeadHit>* out) const {
+    cursor->Begin(*this, query);
+    cursor->Next(nprobe, out);
+  }
 
   // Mean |x - head|^2 of the rows the list was built with; 0 when unknown.
   float spread(uint32_t list) const { return spreads_[list]; }
@@ -129,20 +101,19 @@ class HeadIndex {
   ~HeadIndex();
 
  private:
+  friend class HeadCursor;
+  friend class HeadTier;  // reads the heads of its groups
+
   HeadIndex();
+  static absl::StatusOr<std::unique_ptr<HeadIndex>> Read(std::string_view bytes, size_t heads_max);
   void EncodeHeads(std::span<const float> heads);
   void BuildTier(const HeadIndexOptions& options);
   void Finish();
-  void PrepareQuery(const float* query, HeadScratch* scratch) const;
-  void ScoreFlat(HeadScratch* scratch) const;
-  size_t SelectFlat(size_t wanted, HeadScratch* scratch) const;
-  void ScoreExactly(size_t count, HeadScratch* scratch) const;
-  void RankExactly(size_t count, size_t wanted, HeadScratch* scratch,
-                   std::vector<HeadHit>* out) const;
 
   // As serialised.
   base::Metric metric_ = base::Metric::kL2;
   size_t dim_ = 0;
+  float unit_ = 1;
   std::vector<float> origin_;
   std::vector<float> scales_;
   std::vector<float> spreads_;

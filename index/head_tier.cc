@@ -76,8 +76,24 @@ void HeadTier::MakePoint(const HeadTierQuery& query, HeadTierScratch* scratch) c
   scratch->point_.push_back(by_dot_ ? query.norm : 0.0F);
 }
 
+// The members of a group that are not excluded, as a scan's mask; false when there are none.
+bool HeadTier::MaskGroup(uint32_t group, std::span<const uint64_t> excluded,
+                         std::vector<uint64_t>* mask) const {
+  const uint32_t begin = begin_[group];
+  const uint32_t rows = begin_[group + 1] - begin;
+  mask->assign(BlockCount(rows), 0);
+  bool any = false;
+  for (uint32_t row = 0; row < rows; ++row) {
+    const uint32_t head = members_[begin + row];
+    const uint64_t in = ~excluded[head / 64] >> (head % 64) & 1;
+    (*mask)[row / 64] |= in << (row % 64);
+    any = any || in != 0;
+  }
+  return any;
+}
+
 // Scans groups_[first, end of groups_); returns the number of survivors so far.
-size_t HeadTier::ScanGroups(size_t first, size_t count, size_t wanted,
+size_t HeadTier::ScanGroups(const HeadTierWish& wish, size_t first, size_t count,
                             HeadTierScratch* scratch) const {
   std::vector<Survivor>& survivors = scratch->survivors_;
   std::vector<float>& estimates = scratch->estimates_;
@@ -85,8 +101,8 @@ size_t HeadTier::ScanGroups(size_t first, size_t count, size_t wanted,
   size_t looked = 0;
   for (size_t i = first; i < scratch->groups_.size(); ++i) {
     // The limit moves as survivors come; looking again after a quarter more of them is enough.
-    if (count >= wanted && 4 * count > 5 * looked) {
-      tau = LimitOfRank({estimates.data(), count}, wanted);
+    if (count >= wish.wanted && 4 * count > 5 * looked) {
+      tau = LimitOfRank({estimates.data(), count}, wish.wanted);
       looked = count;
     }
     const HeadHit& group = scratch->groups_[i];
@@ -96,6 +112,10 @@ size_t HeadTier::ScanGroups(size_t first, size_t count, size_t wanted,
                   .head_dot = group.dot,
                   .tau = tau,
                   .eps = kEps};
+    if (!wish.excluded.empty()) {
+      if (!MaskGroup(group.list, wish.excluded, &scratch->mask_)) continue;
+      scan.block_mask = scratch->mask_.data();
+    }
     if (i + 1 < scratch->groups_.size()) {
       const uint32_t next = scratch->groups_[i + 1].list;
       scan.next_code_plane = planes_.data() + plane_begin_[next];
@@ -111,8 +131,7 @@ size_t HeadTier::ScanGroups(size_t first, size_t count, size_t wanted,
   return count;
 }
 
-void HeadTier::Candidates(const HeadTierQuery& query, HeadTierScratch* scratch,
-                          std::vector<uint32_t>* found) const {
+void HeadTier::Begin(const HeadTierQuery& query, HeadTierScratch* scratch) const {
   if (scratch->tier_ != id_) {
     scratch->code_ = codec_->NewQuery();
     scratch->tier_ = id_;
@@ -123,17 +142,30 @@ void HeadTier::Candidates(const HeadTierQuery& query, HeadTierScratch* scratch,
   }
   MakePoint(query, scratch);
   codec_->PrepareQuery(scratch->point_.data(), scratch->code_.get());
-  const size_t wanted = std::min(std::max(query.wanted, kWantedLeast), members_.size());
+  scratch->cursor_.Begin(*centres_, scratch->point_.data());
+  scratch->groups_.clear();
+}
+
+void HeadTier::Candidates(const HeadTierWish& wish, HeadTierScratch* scratch,
+                          std::vector<uint32_t>* found) const {
+  HeadTierWish wanted = wish;
+  wanted.wanted = std::min(std::max(wish.wanted, kWantedLeast), wish.left);
   size_t count = 0;
   size_t scanned = 0;
-  for (size_t groups = GroupsFor(wanted);; groups = std::min(2 * groups, group_count())) {
-    centres_->Nearest(scratch->point_.data(), static_cast<uint32_t>(groups),
-                      &scratch->group_scratch_, &scratch->groups_);
-    count = ScanGroups(scanned, count, wanted, scratch);
-    scanned = groups;
-    if (count >= wanted || groups == group_count()) break;
+  // The groups of an earlier call are scanned again: their other heads were dropped by its limit.
+  size_t groups = GroupsFor(std::min(wanted.wanted + wish.returned, members_.size()));
+  for (;; groups = std::min(2 * groups, group_count())) {
+    std::vector<HeadHit>& visited = scratch->groups_;
+    if (visited.size() < groups) {
+      scratch->cursor_.Next(groups - visited.size(), &scratch->more_);
+      visited.insert(visited.end(), scratch->more_.begin(), scratch->more_.end());
+    }
+    count = ScanGroups(wanted, scanned, count, scratch);
+    scanned = visited.size();
+    if (count >= wanted.wanted || scanned == group_count()) break;
+    groups = std::max(groups, scanned);
   }
-  const size_t most = wanted * kCandidatesPerHead + 32;
+  const size_t most = wanted.wanted * kCandidatesPerHead + 32;
   const float limit = count > most ? LimitOfRank({scratch->estimates_.data(), count}, most)
                                    : std::numeric_limits<float>::infinity();
   if (found->size() < count) found->resize(count);
@@ -141,6 +173,11 @@ void HeadTier::Candidates(const HeadTierQuery& query, HeadTierScratch* scratch,
   for (size_t i = 0; i < count; ++i) {
     (*found)[kept] = members_[scratch->survivors_[i].slot];
     kept += scratch->estimates_[i] <= limit ? 1 : 0;
+  }
+  // Estimates that are no numbers, by a codec that somebody made up, are in no order: take all.
+  if (kept < wish.wanted) {
+    kept = 0;
+    for (; kept < count; ++kept) (*found)[kept] = members_[scratch->survivors_[kept].slot];
   }
   found->resize(kept);
 }
@@ -195,7 +232,7 @@ absl::StatusOr<std::unique_ptr<HeadTier>> HeadTier::Read(std::string_view bytes,
   std::string_view codec;
   TESSERA_RETURN_IF_ERROR(in.Bytes(&centres));
   TESSERA_RETURN_IF_ERROR(in.Bytes(&codec));
-  TESSERA_ASSIGN_OR_RETURN(tier->centres_, HeadIndex::Deserialize(centres));
+  TESSERA_ASSIGN_OR_RETURN(tier->centres_, HeadIndex::Read(centres, heads / 2));
   TESSERA_ASSIGN_OR_RETURN(tier->codec_, DeserializeCodec(codec));
   tier->by_dot_ = tier->codec_->metric() == base::Metric::kInnerProduct;
   const size_t groups = tier->centres_->head_count();

@@ -57,7 +57,14 @@ struct HeadTierInput {
 struct HeadTierQuery {
   const float* query = nullptr;  // [dim] relative to the origin
   float norm = 0;
-  size_t wanted = 0;  // heads; at least 1
+};
+
+// What is wanted next.
+struct HeadTierWish {
+  size_t wanted = 0;    // heads; 1 .. left
+  size_t left = 0;      // heads that are not excluded
+  size_t returned = 0;  // excluded ones
+  std::span<const uint64_t> excluded;  // a bit per head; empty: none is
 };
 
 class HeadTierScratch {
@@ -71,8 +78,10 @@ class HeadTierScratch {
   std::vector<int8_t> bytes_;
   std::vector<float> projected_;
   std::vector<float> point_;  // z(q)
-  HeadScratch group_scratch_;
-  std::vector<HeadHit> groups_;
+  HeadCursor cursor_;             // over the groups
+  std::vector<HeadHit> groups_;   // that it came to so far
+  std::vector<HeadHit> more_;
+  std::vector<uint64_t> mask_;  // of one group
   std::vector<Survivor> survivors_;  // slots are positions in members_
   std::vector<float> estimates_;
 };
@@ -84,9 +93,11 @@ class HeadTier {
   // Cost:   clustering of n rows; a few seconds at 10^5 x 768. Deterministic.
   static absl::StatusOr<std::unique_ptr<HeadTier>> Build(const HeadTierInput& input);
 
-  // Replaces `found` by the heads that may be among the `wanted` best, at least so many (all, if
-  // there are fewer), in no order.
-  void Candidates(const HeadTierQuery& query, HeadTierScratch* scratch,
+  // Begins with a query, which is not read again.
+  void Begin(const HeadTierQuery& query, HeadTierScratch* scratch) const;
+  // Replaces `found` by those heads, none excluded, that may be among the `wanted` best of them: at
+  // least so many, in no order.
+  void Candidates(const HeadTierWish& wish, HeadTierScratch* scratch,
                   std::vector<uint32_t>* found) const;
 
   size_t group_count() const { return begin_.size() - 1; }
@@ -110,7 +121,10 @@ class HeadTier {
   void MeasureGroupCounts(const std::vector<float>& points, const HeadTierInput& input);
   void MakePoint(const HeadTierQuery& query, HeadTierScratch* scratch) const;
   size_t GroupsFor(size_t wanted) const;
-  size_t ScanGroups(size_t first, size_t count, size_t wanted, HeadTierScratch* scratch) const;
+  bool MaskGroup(uint32_t group, std::span<const uint64_t> excluded,
+                 std::vector<uint64_t>* mask) const;
+  size_t ScanGroups(const HeadTierWish& wish, size_t first, size_t count,
+                    HeadTierScratch* scratch) const;
   void LayOutPlanes();
   absl::Status ReadProjection(base::Decoder* in);
   absl::Status CheckMembers() const;

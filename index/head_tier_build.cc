@@ -217,7 +217,7 @@ std::vector<float> HeadTier::MeasureQueries(const std::vector<float>& points, ui
 // For the best heads of a query, best first, the position of their group in the order of scanning.
 std::vector<uint32_t> HeadTier::GroupRanks(const float* query, std::span<const float> keys,
                                            const std::vector<uint32_t>& group_of) const {
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> order;
   centres_->Nearest(query, static_cast<uint32_t>(group_count()), &scratch, &order);
   std::vector<uint32_t> rank_of(group_count());

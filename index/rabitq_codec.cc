@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,6 +40,7 @@ PlaneHeader LoadHeader(const std::byte* plane) {
 namespace {
 
 constexpr uint8_t kVersion = 1;
+constexpr float kProjectionMost = 2;
 
 // Rounded up to whole cache lines when that costs at most an eighth: records then never straddle.
 size_t FineBytes(uint32_t dim, uint32_t bits) {
@@ -75,9 +77,14 @@ absl::Status Validate(const RaBitQParameters& p) {
                                                    " and ", p.mean.size(), " components"));
   }
   const auto finite = [](float v) { return std::isfinite(v); };
-  if (!std::all_of(p.projection.begin(), p.projection.end(), finite) ||
-      !std::all_of(p.mean.begin(), p.mean.end(), finite)) {
-    return absl::InvalidArgumentError("projection or mean has a NaN or infinite component");
+  if (!std::all_of(p.mean.begin(), p.mean.end(), finite)) {
+    return absl::InvalidArgumentError("mean has a NaN or infinite component");
+  }
+  // Rows near orthonormal: larger ones would overflow the sums of a query's table.
+  const auto fits = [](float v) { return std::abs(v) <= kProjectionMost; };
+  if (!std::all_of(p.projection.begin(), p.projection.end(), fits)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("projection has a component over ", kProjectionMost, " or none"));
   }
   const bool centred = std::any_of(p.mean.begin(), p.mean.end(), [](float v) { return v != 0; });
   if (p.metric != base::Metric::kL2 && centred) {
@@ -113,7 +120,7 @@ void RaBitQCodec::QuantiseProjection() {
     const float* axis = p_.projection.data() + j * p_.dim;
     float largest = 0;
     for (size_t i = 0; i < p_.dim; ++i) largest = std::max(largest, std::abs(axis[i]));
-    const float step = largest > 0 ? largest / 127 : 1.0F;
+    const float step = largest / 127 > std::numeric_limits<float>::min() ? largest / 127 : 1.0F;
     for (size_t i = 0; i < p_.dim; ++i) {
       projection_bytes_[j * p_.dim + i] = static_cast<uint8_t>(std::lrint(axis[i] / step) + 128);
     }

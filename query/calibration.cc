@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/sealed.h"
 #include "base/status_macros.h"
 
 namespace tessera::query {
@@ -201,19 +201,12 @@ std::string Calibration::Serialize() const {
       base::PutU32(&out, point.rerank);
     }
   }
-  base::PutU32(&out, base::Crc32c(out));
+  base::Seal(&out);
   return out;
 }
 
 absl::StatusOr<Calibration> Calibration::Deserialize(std::string_view bytes) {
-  if (bytes.size() < 5) {
-    return absl::DataLossError(absl::StrCat("calibration: only ", bytes.size(), " bytes"));
-  }
-  const std::string_view body = bytes.substr(0, bytes.size() - 4);
-  const std::string_view tail = bytes.substr(body.size());
-  if (base::LoadU32(std::as_bytes(std::span(tail)).data()) != base::Crc32c(body)) {
-    return absl::DataLossError("calibration: checksum mismatch");
-  }
+  TESSERA_ASSIGN_OR_RETURN(const std::string_view body, base::Unseal("calibration", bytes));
   base::Decoder decoder(body);
   uint8_t version;
   uint64_t rows;

@@ -20,7 +20,8 @@ namespace tessera::query {
 struct Forecast::Scratch {
   std::vector<float> query;  // in search space
   std::unique_ptr<index::QueryCode> code;
-  index::HeadScratch heads;
+  SearchSpace space;
+  index::HeadCursor heads;
   std::vector<index::HeadHit> hits;  // all lists, in probe order
   std::vector<uint32_t> list_place;  // list -> place in hits
   std::vector<uint64_t> mask;
@@ -117,7 +118,7 @@ absl::Status Forecast::Examine(const Task& task, const CalibrationQuery& query, 
   }
   Scratch& s = *scratch;
   const IndexView& index = *task.view.index;
-  ToSearchSpace(index.field.metric, query.vector, &s.query);
+  s.space.Prepare(index.field.metric, index.heads->unit(), query.vector, &s.query);
   if (s.code == nullptr) s.code = index.codec->NewQuery();
   index.codec->PrepareQuery(s.query.data(), s.code.get());
   index.heads->Nearest(s.query.data(), index.list_count(), &s.heads, &s.hits);
@@ -157,7 +158,7 @@ void Forecast::FindTaus(const Task& task, std::span<const Neighbour> ranked, Scr
     const float tau = std::min(s.kth.value(), farthest);
     size_t end = begin;
     for (; end < s.order.size() && place_of(s.order[end]) == place_of(s.order[begin]); ++end) {
-      s.taus[s.order[end]] = index::ToSearchSpace(index.field.metric, tau);
+      s.taus[s.order[end]] = s.space.Of(tau);
     }
     for (; begin < end; ++begin) s.kth.Push(ranked[s.order[begin]].dissimilarity);
   }

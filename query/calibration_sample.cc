@@ -36,9 +36,9 @@ float ElementAt(base::ElementType type, const std::byte* elements, size_t i) {
   return static_cast<float>(std::to_integer<uint8_t>(elements[i]));
 }
 
-// Distinct live rows in random order.
-std::vector<RowPlace> DrawPlaces(const SearchView& view, size_t count, uint64_t seed) {
-  const IndexView& index = *view.index;
+// Distinct eligible rows in random order.
+std::vector<RowPlace> DrawPlaces(const IndexView& index, const Eligibility& eligible, size_t count,
+                                 uint64_t seed) {
   std::vector<uint64_t> first_row;  // of each part, in one numbering of all rows
   uint64_t rows = 0;
   for (const ListPart& part : index.parts) {
@@ -48,14 +48,13 @@ std::vector<RowPlace> DrawPlaces(const SearchView& view, size_t count, uint64_t 
   std::mt19937_64 rng(seed);
   std::set<uint64_t> drawn;
   std::vector<RowPlace> places;
-  // Dead rows are drawn in vain.
+  // Rows that are not eligible are drawn in vain.
   for (size_t tries = 0; places.size() < count && tries < 8 * count + 64; ++tries) {
     const uint64_t number = rng() % rows;
     const auto after = std::upper_bound(first_row.begin(), first_row.end(), number);
     const auto part = static_cast<uint32_t>(after - first_row.begin() - 1);
     const auto slot = static_cast<uint32_t>(number - first_row[part]);
-    const uint64_t position = uint64_t{index.parts[part].first_block} * 64 + slot;
-    if (!view.live.IsLive(position) || !drawn.insert(number).second) continue;
+    if (!eligible.Has(index.parts[part], slot) || !drawn.insert(number).second) continue;
     places.push_back({part, slot});
   }
   return places;
@@ -93,19 +92,18 @@ class Nearest {
 
 // Compares the rows of a unit with all queries. Queries are longer than units: they take turns
 // outside.
-void CompareUnit(const SearchView& view, const RawUnit& unit,
+void CompareUnit(const IndexView& index, const Eligibility& eligible, const RawUnit& unit,
                  std::span<const CalibrationQuery> queries,
                  const std::vector<index::RowDistance>& distances, std::vector<Nearest>* nearest) {
-  const IndexView& index = *view.index;
   const index::RawUnitShape shape(index.field);
-  const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
+  const ListPart& part = index.parts[unit.part];
   for (size_t i = 0; i < queries.size(); ++i) {
     Nearest& best = (*nearest)[i];
     for (uint32_t row = 0; row < unit.rows; ++row) {
       const float dissimilarity = Ordered(distances[i](shape.Vector(unit.bytes, row)));
       if (dissimilarity > best.threshold() ||
           queries[i].MadeOf(index::RawRowId(shape.Header(unit.bytes, row))) ||
-          !view.live.IsLive(position + row)) {
+          !eligible.Has(part, unit.first_slot + row)) {
         continue;
       }
       best.Push({dissimilarity, {unit.part, unit.first_slot + row}});
@@ -119,7 +117,8 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
                          uint64_t seed, std::vector<CalibrationQuery>* queries) {
   const IndexView& index = *view.index;
   const size_t rows_each = index.field.metric == base::Metric::kInnerProduct ? 2 : 1;
-  const std::vector<RowPlace> places = DrawPlaces(view, count * rows_each, seed);
+  const Eligibility eligible(view);
+  const std::vector<RowPlace> places = DrawPlaces(index, eligible, count * rows_each, seed);
   std::vector<PendingRow> pending;
   for (uint32_t i = 0; i < places.size(); ++i) {
     const uint32_t first = index.parts[places[i].part].raw_unit;
@@ -132,7 +131,8 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
   storage::CacheGuard guard;
   SearchStats stats;
   const index::RowDistance unused;
-  const SearchContext context{view, request, unused, guard, stats};
+  const SearchSpace no_space;
+  const SearchContext context{view, request, unused, guard, stats, eligible, no_space};
   std::vector<storage::FetchRequest> requests;
   TESSERA_RETURN_IF_ERROR(FetchRows(
       context, index.raw.get(), &pending, &requests, [&](uint32_t tag, const std::byte* unit) {
@@ -160,6 +160,8 @@ absl::Status FindNeighbours(const SearchView& view, const SearchRequest& request
   for (size_t i = 0; i < queries.size(); ++i) {
     distances[i].Prepare(view.field.metric, view.field.type, queries[i].vector);
   }
+  const Eligibility eligible(view);
+  const SearchSpace no_space;
   const uint32_t workers = index::EffectiveThreads(thread_count);
   std::vector<std::vector<Nearest>> nearest(workers,
                                             std::vector<Nearest>(queries.size(), Nearest(count)));
@@ -170,11 +172,11 @@ absl::Status FindNeighbours(const SearchView& view, const SearchRequest& request
         if (!statuses[worker].ok()) return;
         storage::CacheGuard guard;
         SearchStats stats;
-        const SearchContext context{view, request, distances[0], guard, stats};
+        const SearchContext context{view, request, distances[0], guard, stats, eligible, no_space};
         const auto begin = static_cast<uint32_t>(task * kPartsPerTask);
         const uint32_t end = std::min(parts, begin + kPartsPerTask);
         statuses[worker] = VisitRawUnits(context, begin, end, [&](const RawUnit& unit) {
-          CompareUnit(view, unit, queries, distances, &nearest[worker]);
+          CompareUnit(*view.index, eligible, unit, queries, distances, &nearest[worker]);
         });
       });
   for (const absl::Status& status : statuses) TESSERA_RETURN_IF_ERROR(status);

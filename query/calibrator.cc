@@ -11,6 +11,7 @@
 #include "query/calibration_forecast.h"
 #include "query/calibration_sample.h"
 #include "query/calibration_trials.h"
+#include "query/eligibility.h"
 
 namespace tessera::query {
 namespace {
@@ -229,7 +230,7 @@ size_t QueriesFor(const CurveShape& shape, size_t sample) {
 
 absl::StatusOr<Calibration> Calibrate(const SearchView& view, const CalibratorOptions& options) {
   const uint32_t lists = view.index == nullptr ? 1 : view.index->list_count();
-  if (view.index == nullptr || view.index->rows <= view.live.dead_count()) {
+  if (Eligibility(view).count() == 0) {
     return Calibration::Default(lists);
   }
   const IndexView& index = *view.index;

@@ -68,6 +68,7 @@ absl::Status VisitRawUnits(const SearchContext& context, uint32_t begin, uint32_
   Scratch scratch;
   for (uint32_t part = begin; part < end; ++part) {
     const uint32_t part_rows = index.parts[part].rows;
+    if (context.eligible.CountIn(index.parts[part]) == 0) continue;
     for (uint32_t slot = 0; slot < part_rows; slot += index.raw_rows_per_unit) {
       const uint32_t rows = std::min(index.raw_rows_per_unit, part_rows - slot);
       scratch.portion.push_back({.part = part, .first_slot = slot, .rows = rows});
@@ -83,9 +84,9 @@ absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32
   const IndexView& index = *context.view.index;
   const index::RawUnitShape shape(index.field);
   return VisitRawUnits(context, begin, end, [&](const RawUnit& unit) {
-    const uint64_t position = uint64_t{index.parts[unit.part].first_block} * 64 + unit.first_slot;
+    const ListPart& part = index.parts[unit.part];
     for (uint32_t row = 0; row < unit.rows; ++row) {
-      if (!context.view.live.IsLive(position + row)) continue;
+      if (!context.eligible.Has(part, unit.first_slot + row)) continue;
       const std::byte* header = shape.Header(unit.bytes, row);
       const std::byte* vector = shape.Vector(unit.bytes, row);
       for (const ExactTarget& target : targets) Offer(target, header, vector);
@@ -96,7 +97,7 @@ absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32
 
 void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> targets,
                     absl::FunctionRef<void(float dissimilarity)> note) {
-  context.view.fresh.ForEach([&](const FreshRowRef& row) {
+  context.eligible.ForEachFresh([&](const FreshRowRef& row) {
     for (size_t i = 0; i < targets.size(); ++i) {
       const float dissimilarity = Ordered((*targets[i].distance)(row.vector.data()));
       if (i == 0) note(dissimilarity);

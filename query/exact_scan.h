@@ -1,4 +1,4 @@
-// Compares every live row exactly with one or more queries.
+// Compares every eligible row exactly with one or more queries.
 //
 // Raw units are taken from the page cache where they are, else read in portions at the cache's
 // lowest priority.
@@ -26,8 +26,8 @@ struct RawUnit {
   const std::byte* bytes = nullptr;
 };
 
-// Hands all raw units of parts [begin, end) to `visit`, in any order. A unit is valid during the
-// call only; dead rows are in it as well.
+// Hands the raw units of those of parts [begin, end) that have eligible rows to `visit`, in any
+// order. A unit is valid during the call only; rows that are not eligible are in it as well.
 //
 // Errors: as Searcher::Search.
 absl::Status VisitRawUnits(const SearchContext& context, uint32_t begin, uint32_t end,
@@ -39,14 +39,14 @@ struct ExactTarget {
   TopHits* hits = nullptr;
 };
 
-// Offers every live row of parts [begin, end) to every target. `context.distance` is not used.
+// Offers every eligible row of parts [begin, end) to every target. `context.distance` is not used.
 //
 // Errors: as Searcher::Search.
 // Cost:   reads the raw plane once; rows x targets comparisons.
 absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32_t end,
                             std::span<const ExactTarget> targets);
 
-// Offers every live fresh row; `note` is told each row's dissimilarity to the first target.
+// Offers every eligible fresh row; `note` is told each row's dissimilarity to the first target.
 void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> targets,
                     absl::FunctionRef<void(float dissimilarity)> note);
 

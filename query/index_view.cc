@@ -37,11 +37,13 @@ absl::Status Validate(const IndexView& view) {
       view.codes == nullptr || view.raw == nullptr) {
     return absl::InternalError("index view: a member is missing");
   }
-  if (view.heads->head_count() != view.list_count() || view.codec->dim() != view.field.dim ||
+  if (view.heads->head_count() != view.list_count() || view.heads->dim() != view.field.dim ||
+      view.heads->metric() != view.field.metric || view.codec->dim() != view.field.dim ||
       view.codec->metric() != view.field.metric) {
     return absl::InternalError(absl::StrCat(
         "index view: ", view.list_count(), " lists of dimension ", view.field.dim, ", but ",
-        view.heads->head_count(), " heads and a codec of dimension ", view.codec->dim()));
+        view.heads->head_count(), " heads of dimension ", view.heads->dim(),
+        " and a codec of dimension ", view.codec->dim(), ", or one of another metric"));
   }
   if (view.has_fine() != (view.codec->FineRecordBytes() > 0)) {
     return absl::InternalError("index view: the fine table does not fit the codec");

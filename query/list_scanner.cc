@@ -31,7 +31,9 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   code_ = &code;
   hits_ = &hits;
   raw_ = raw;
-  ClearRun();
+  run_.clear();
+  masks_.clear();
+  eligible_rows_ = 0;
   missing_.clear();
   rerank_ =
       std::max(index_->has_fine() ? context.request.settings.rerank : 0U, context.request.limit);
@@ -44,40 +46,37 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   deferred_.clear();
 }
 
-void ListScanner::ClearRun() {
-  run_.clear();
-  masks_.clear();
-  live_rows_ = 0;
-}
-
 void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
-  const LiveBitmap& live = context_->view.live;
+  const Eligibility& eligible = context_->eligible;
   for (uint32_t number = index_->part_begin[list]; number < index_->part_begin[list + 1];
        ++number) {
     const ListPart& part = index_->parts[number];
     uint32_t mask = kNoMask;
-    if (live.dead_count() == 0) {
-      live_rows_ += part.rows;
-    } else {
-      const auto blocks = static_cast<uint32_t>(index::BlockCount(part.rows));
+    uint32_t rows = part.rows;
+    if (!eligible.all()) {
       mask = static_cast<uint32_t>(masks_.size());
-      masks_.resize(mask + blocks);
-      const bool any_dead = live.LoadBlocks(part.first_block, blocks, &masks_[mask]);
-      live_rows_ += any_dead ? live.CountLive(part.first_block, part.rows) : part.rows;
+      masks_.resize(mask + index::BlockCount(part.rows));
+      rows = eligible.MaskOf(part, &masks_[mask]);
+      if (rows == 0 || rows == part.rows) {
+        masks_.resize(mask);
+        mask = kNoMask;
+        if (rows == 0) continue;
+      }
     }
+    eligible_rows_ += rows;
     run_.push_back({number, part.rows, part.fine_unit, mask, head_distance2, head_dot});
     index_->codes->Prefetch(number);
   }
 }
 
 void ListScanner::NoteDistance(float dissimilarity) {
-  kth_.Push(index::ToSearchSpace(index_->field.metric, dissimilarity));
+  kth_.Push(context_->space.Of(dissimilarity));
 }
 
 // Both hold `limit` distinct rows or give infinity: neither can be below the final distance of the
 // limit-th hit by more than estimates err.
 void ListScanner::UpdateTau() {
-  tau_ = std::min(kth_.value(), index::ToSearchSpace(index_->field.metric, hits_->threshold()));
+  tau_ = std::min(kth_.value(), context_->space.Of(hits_->threshold()));
 }
 
 uint64_t* ListScanner::MaskOf(uint32_t run) {
@@ -263,7 +262,7 @@ float ListScanner::FineEstimate(const RunPart& part, const std::byte* record) co
 
 float ListScanner::RawDistance(const std::byte* vector) const {
   ++context_->stats.reranked;
-  return index::ToSearchSpace(index_->field.metric, raw_->Distance(vector));
+  return context_->space.Of(raw_->Distance(vector));
 }
 
 // Estimates or compares the chunk's rows by the second plane; those without it are put off.

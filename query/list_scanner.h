@@ -32,12 +32,11 @@ class ListScanner {
   void Begin(const SearchContext& context, const index::QueryCode& code, const TopHits& hits,
              RawReader* raw);
 
-  // Adds the parts of a list to the run. Pre: lists come nearest first, each once.
+  // Adds the parts of a list that have eligible rows to the run. Pre: lists come nearest first,
+  // each once.
   void AddList(uint32_t list, float head_distance2, float head_dot);
-  // Takes all lists out of the run again.
-  void ClearRun();
-  // Live rows in the run.
-  uint64_t live_rows() const { return live_rows_; }
+  // Eligible rows in the run.
+  uint64_t eligible_rows() const { return eligible_rows_; }
 
   // A row compared elsewhere (a fresh one): lowers tau.
   void NoteDistance(float dissimilarity);
@@ -100,7 +99,7 @@ class ListScanner {
 
   std::vector<RunPart> run_;
   std::vector<uint64_t> masks_;
-  uint64_t live_rows_ = 0;
+  uint64_t eligible_rows_ = 0;
   std::vector<uint32_t> missing_;  // run indexes of parts whose codes are not in memory
 
   size_t rerank_ = 0;

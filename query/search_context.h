@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 
 #include "index/distance.h"
+#include "query/eligibility.h"
 #include "query/index_view.h"
+#include "query/search_space.h"
 #include "query/searcher.h"
 #include "storage/epoch.h"
 #include "storage/page_cache.h"
@@ -24,6 +26,8 @@ struct SearchContext {
   const index::RowDistance& distance;  // from the query to raw vectors
   storage::CacheGuard& guard;
   SearchStats& stats;
+  const Eligibility& eligible;
+  const SearchSpace& space;  // not read by exact scans
 
   // kCancelled or kDeadlineExceeded when the search should end.
   absl::Status CheckStop() const;

@@ -1,7 +1,8 @@
-// Queries as codecs and heads take them (index/codec.h, "search space").
+// One query in search space (index/search_space.h), and its dissimilarities there and as in replies.
+//
+// Threads: const member functions concurrently.
 #pragma once
 
-#include <cmath>
 #include <span>
 #include <vector>
 
@@ -9,16 +10,29 @@
 
 namespace tessera::query {
 
-// Replaces `out` by the query, of unit length under cosine; a zero query stays zero.
-inline void ToSearchSpace(base::Metric metric, std::span<const float> query,
-                          std::vector<float>* out) {
-  out->assign(query.begin(), query.end());
-  if (metric != base::Metric::kCosine) return;
-  double norm2 = 0;
-  for (const float x : query) norm2 += double{x} * x;
-  if (norm2 == 0) return;
-  const double scale = 1.0 / std::sqrt(norm2);
-  for (float& x : *out) x = static_cast<float>(x * scale);
-}
+class SearchSpace {
+ public:
+  // Replaces `out` by the query for an index of that unit.
+  //
+  // Under inner product a query has a unit of its own, as only the order of the products counts.
+  // Under L2 a query of components over index::kSearchComponentMost is shortened to it: its place
+  // among the heads is nearly the same.
+  // Pre: query finite, as it was sent.
+  void Prepare(base::Metric metric, float unit, std::span<const float> query,
+               std::vector<float>* out);
+
+  // A reply's dissimilarity (squared L2, -inner product, -cosine) as a search-space one.
+  float Of(float dissimilarity) const {
+    if (cosine_) return 2.0F + 2.0F * dissimilarity;
+    return plain_ ? dissimilarity : Scaled(dissimilarity);
+  }
+
+ private:
+  float Scaled(float dissimilarity) const;
+
+  bool cosine_ = false;
+  bool plain_ = true;
+  double factor_ = 1;
+};
 
 }  // namespace tessera::query

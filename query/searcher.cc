@@ -55,14 +55,15 @@ struct Searcher::State {
   };
 
   index::QueryCode* CodeFor(const std::shared_ptr<const index::Codec>& codec);
-  uint64_t AddNearestLists(const SearchContext& context, uint32_t nprobe);
+  uint64_t AddNearestLists(const SearchContext& context);
   absl::Status SearchLists(const SearchContext& context);
   absl::Status ScanAll(const SearchContext& context);
 
   index::RowDistance distance;
+  SearchSpace space;
   std::vector<float> query;  // in search space
   std::vector<Prepared> prepared;
-  index::HeadScratch head_scratch;
+  index::HeadCursor cursor;
   std::vector<index::HeadHit> heads;
   TopHits hits;
   RawReader raw;
@@ -84,19 +85,20 @@ index::QueryCode* Searcher::State::CodeFor(const std::shared_ptr<const index::Co
   return prepared.back().code.get();
 }
 
-// Probes the nearest lists: `nprobe`, or as many more as it takes to hold `limit` live rows.
-uint64_t Searcher::State::AddNearestLists(const SearchContext& context, uint32_t nprobe) {
-  const IndexView& index = *context.view.index;
-  for (uint32_t wanted = std::min(nprobe, index.list_count());;
-       wanted = std::min(2 * wanted, index.list_count())) {
-    scanner.ClearRun();
-    index.heads->Nearest(query.data(), wanted, &head_scratch, &heads);
+// Probes the nearest lists: nprobe, or as many more as it takes to hold `limit` eligible rows.
+uint64_t Searcher::State::AddNearestLists(const SearchContext& context) {
+  cursor.Begin(*context.view.index->heads, query.data());
+  uint64_t probed = 0;
+  for (uint64_t wanted = context.request.settings.nprobe; cursor.left() > 0; wanted = probed) {
+    cursor.Next(wanted, &heads);
+    if (heads.empty()) break;
     for (const index::HeadHit& head : heads) {
       scanner.AddList(head.list, head.distance2, head.dot);
     }
-    if (scanner.live_rows() >= context.request.limit || wanted == index.list_count()) break;
+    probed += heads.size();
+    if (scanner.eligible_rows() >= context.request.limit) break;
   }
-  return heads.size();
+  return probed;
 }
 
 absl::Status Searcher::State::SearchLists(const SearchContext& context) {
@@ -108,7 +110,7 @@ absl::Status Searcher::State::SearchLists(const SearchContext& context) {
   const ExactTarget target{.distance = &distance, .hits = &hits};
   ExactScanFresh(context, {&target, 1},
                  [&](float dissimilarity) { scanner.NoteDistance(dissimilarity); });
-  context.stats.lists_probed += AddNearestLists(context, context.request.settings.nprobe);
+  context.stats.lists_probed += AddNearestLists(context);
   return scanner.Run();
 }
 
@@ -129,13 +131,16 @@ absl::Status Searcher::Search(const SearchView& view, std::span<const float> que
   TESSERA_RETURN_IF_ERROR(CheckRequest(view, query, request));
   State& state = *state_;
   state.distance.Prepare(view.field.metric, view.field.type, query);
-  ToSearchSpace(view.field.metric, query, &state.query);
   state.hits.Reset(request.limit);
 
   storage::CacheGuard guard;
-  const SearchContext context{view, request, state.distance, guard, *stats};
+  const Eligibility eligible(view);
+  const SearchContext context{view, request, state.distance, guard, *stats, eligible, state.space};
   TESSERA_RETURN_IF_ERROR(context.CheckStop());
   const bool scan_all = request.exact || view.index == nullptr;
+  if (!scan_all) {
+    state.space.Prepare(view.field.metric, view.index->heads->unit(), query, &state.query);
+  }
   TESSERA_RETURN_IF_ERROR(scan_all ? state.ScanAll(context) : state.SearchLists(context));
 
   state.hits.TakeSorted(hits);

@@ -1,7 +1,7 @@
 // The search executor: heads -> lists -> code bound -> finer estimates -> exact distances on raw
 // rows, and the fresh rows beside them.
 //
-//   heads     the nearest nprobe lists, more if they hold fewer live rows than `limit`
+//   heads     the nearest nprobe lists, more if they hold fewer eligible rows than `limit`
 //   codes     their 1-bit planes are scanned; a row stays if its bound can beat tau, the
 //             limit-th best estimate so far. A first look at the nearest lists sets an early tau
 //   fine      what stays is estimated by the second plane, which lowers tau; the best `rerank`
@@ -13,7 +13,9 @@
 // is not in memory and not worth reading, rows go from codes to raw, in rounds, best estimates
 // first.
 //
-// Results: `limit` hits if that many rows are live; nearest first, ties to the smaller id.
+// Results: `limit` hits if that many rows are eligible; nearest first, ties to the smaller id. Of more
+// equally far rows than there is room for, those are returned that the search came by: another
+// limit may return others. An exact search compares all and returns those of the smallest ids.
 // Threads: a Searcher is one thread's scratch, reused from search to search; after the first few it
 //          allocates nothing. A search pins a cache epoch and writes nothing shared.
 // Source:  the loop is described in ARCHITECTURE.md; bounds in index/codec.h.

@@ -92,7 +92,7 @@ absl::Status TakeLists(base::Decoder* in, VersionRecord* record) {
   TESSERA_RETURN_IF_ERROR(TakeCount(in, "list count", 1, kListsMax, &list_count));
   record->list_rows.resize(list_count);
   for (uint32_t& rows : record->list_rows) {
-    TESSERA_RETURN_IF_ERROR(Varint32(in, "rows of a list", kListRowsMax, &rows));
+    TESSERA_RETURN_IF_ERROR(Varint32(in, "rows of a part", kPartRowsMax, &rows));
   }
 
   uint32_t plane_count = 0;
@@ -181,7 +181,7 @@ std::string EncodeVersionRecord(const VersionRecord& record) {
   base::PutVarint64(&out, record.generation);
   base::PutVarint64(&out, record.list_rows.size());
   for (const uint32_t rows : record.list_rows) {
-    TESSERA_CHECK(rows <= kListRowsMax);
+    TESSERA_CHECK(rows <= kPartRowsMax);
     base::PutVarint64(&out, rows);
   }
   base::PutVarint64(&out, record.planes.size());

@@ -23,7 +23,7 @@ namespace tessera::storage {
 
 inline constexpr uint16_t kVersionRecordFormat = 1;
 inline constexpr uint32_t kListsMax = 1 << 26;
-inline constexpr uint32_t kListRowsMax = 1 << 24;
+inline constexpr uint32_t kPartRowsMax = 1 << 24;
 
 // Values are on disk: never renumber.
 enum class PlaneKind : uint8_t {

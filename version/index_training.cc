@@ -13,6 +13,7 @@
 #include "index/parallel_for.h"
 #include "index/raw_plane.h"
 #include "version/search_rows.h"
+#include "index/search_space.h"
 
 namespace tessera::version {
 namespace {
@@ -55,7 +56,7 @@ uint64_t SampleRows(uint64_t rows, size_t dim, uint64_t memory_bytes) {
   return std::min(rows, std::max(kSampleRowsMin, std::min(fit, wanted)));
 }
 
-// Decodes the records at `picked` (ascending) in search space.
+// Decodes the records at `picked` (ascending); the unit of search space is 1.
 absl::StatusOr<std::vector<float>> ReadRows(const FieldRecords& rows,
                                             const std::vector<uint64_t>& picked,
                                             const TrainingOptions& options) {
@@ -125,6 +126,8 @@ absl::StatusOr<IndexModel> TrainModel(const FieldRecords& rows, const TrainingOp
   TESSERA_ASSIGN_OR_RETURN(std::vector<float> sample,
                            ReadRows(rows, DrawRows(row_count, sample_rows, options.seed), options));
   TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
+  const float unit = index::UnitFor(rows.field.metric, sample);
+  index::ApplyUnit(unit, sample);
   index::Clustering clustering = index::BuildClustering(sample, dim,
                                                         {.list_rows = index::kListRowsDefault,
                                                          .total_rows = row_count,
@@ -135,6 +138,7 @@ absl::StatusOr<IndexModel> TrainModel(const FieldRecords& rows, const TrainingOp
   model.heads = index::HeadIndex::Build(clustering.heads, dim,
                                         {.metric = rows.field.metric,
                                          .spreads = {},
+                                         .unit = unit,
                                          .seed = options.seed,
                                          .thread_count = options.thread_count});
   model.trained_heads = std::move(clustering.heads);
@@ -170,6 +174,7 @@ std::unique_ptr<index::HeadIndex> WithSpreads(const IndexModel& model, const Ass
   return index::HeadIndex::Build(model.trained_heads, model.heads->dim(),
                                  {.metric = model.heads->metric(),
                                   .spreads = spreads,
+                                  .unit = model.heads->unit(),
                                   .seed = options.seed,
                                   .thread_count = options.thread_count});
 }
@@ -187,6 +192,7 @@ absl::StatusOr<Assignment> AssignRows(const FieldRecords& rows, const index::Hea
         ReadRows(rows,
                  DrawRows(row_count, std::min(row_count, kAssignerSampleRows), options.seed + 1),
                  options));
+    index::ApplyUnit(heads.unit(), sample);
   }
   const index::Assigner assigner(DecodeHeads(heads, options.thread_count), dim, sample,
                                  {.seed = options.seed, .thread_count = options.thread_count});
@@ -211,8 +217,9 @@ absl::StatusOr<Assignment> AssignRows(const FieldRecords& rows, const index::Hea
     nearest.resize(count);
     distances2.resize(count);
     index::ParallelFor(count, options.thread_count, [&](size_t i, uint32_t) {
-      ToSearchRow(rows.field, buffer.data() + i * record_bytes,
-                  std::span(vectors).subspan(i * dim, dim));
+      const std::span<float> vector = std::span(vectors).subspan(i * dim, dim);
+      ToSearchRow(rows.field, buffer.data() + i * record_bytes, vector);
+      index::ApplyUnit(heads.unit(), vector);
     });
     assigner.Assign(vectors.data(), count, nearest.data(), distances2.data());
     for (size_t i = 0; i < count; ++i) {

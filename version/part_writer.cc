@@ -10,6 +10,7 @@
 #include "index/raw_plane.h"
 #include "version/fine_plane.h"
 #include "version/search_rows.h"
+#include "index/search_space.h"
 
 namespace tessera::version {
 namespace {
@@ -73,6 +74,7 @@ void PartWriter::Encode(const PartPlan& plan, const RowGroup& group, Batch* batc
     ToSearchRow(field_, group.Record(part.number, slot),
                 std::span(scratch->rows).subspan(slot * dim, dim));
   }
+  index::ApplyUnit(heads_.unit(), scratch->rows);
   heads_.DecodeHead(planned.list, scratch->head.data());
   const size_t record_bytes = codec_.FineRecordBytes();
   scratch->fine.resize(planned.rows * record_bytes);

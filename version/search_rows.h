@@ -1,4 +1,4 @@
-// Raw records -> rows in search space: f32, of unit length under cosine (a zero vector stays zero).
+// Raw records -> rows in search space (index/search_space.h), but for its unit: that is 1 here.
 //
 // Threads: free functions without shared state.
 #pragma once

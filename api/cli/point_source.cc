@@ -1,7 +1,6 @@
 #include "api/cli/point_source.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -10,6 +9,7 @@
 #include "api/formats/element_convert.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "index/distance.h"
 
 namespace tessera::api {
 namespace {
@@ -27,19 +27,20 @@ std::string FieldLabel(const base::VectorFieldSchema& field) {
                             : absl::StrCat("vector \"", field.name, "\"");
 }
 
-// Every element finite, and their squares' sum as well: what the database asks of a vector.
+// Every element finite, and their squares' sum within bounds: what the database asks of a vector.
 absl::Status CheckFinite(std::string_view elements, base::ElementType type) {
   if (base::ElementBytes(type) == 1) return absl::OkStatus();
   const std::vector<float> values = ToFloats(elements, type);
-  float squared = 0;
-  for (const float value : values) squared += value * value;
-  if (std::isfinite(squared)) return absl::OkStatus();
+  double squared = 0;
+  for (const float value : values) squared += double{value} * value;
+  if (squared <= index::kNorm2Max) return absl::OkStatus();
   const size_t at = FirstNotFinite(elements, type);
   if (at < values.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("component ", at, " is ", values[at], ", must be finite"));
   }
-  return absl::InvalidArgumentError("its squared length is over the range of f32 (3.4e38)");
+  return absl::InvalidArgumentError(
+      absl::StrCat("its squared length is ", squared, ", must be at most ", index::kNorm2Max));
 }
 
 // The id in a payload's value: a number or a text.

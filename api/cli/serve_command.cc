@@ -27,6 +27,7 @@ constexpr uint64_t kServeMemoryLimitFloor = db::kMemoryLimitFloor + kBufferBytes
 struct ServeFlags {
   std::string data;
   std::string memory_limit;
+  int threads = 0;
   ServerOptions server;
 };
 
@@ -55,7 +56,7 @@ absl::Status Serve(ServeFlags flags, const CliEnvironment& environment) {
     flags.server.buffer_bytes_max = BufferBytes(options.memory_limit);
     options.memory_limit -= flags.server.buffer_bytes_max;
   }
-  options.threads = flags.server.search_threads;
+  options.threads = flags.threads;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<db::Database> database,
                            environment.open_database(flags.data, options));
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*database, flags.server);
@@ -96,7 +97,7 @@ void AddServe(CLI::App& app, Invocation* invocation) {
                    "the machine's")
       ->type_name("SIZE");
   command
-      ->add_option("--threads", flags->server.search_threads,
+      ->add_option("--threads", flags->threads,
                    "threads for batches of searches, loads and background work; default: one "
                    "per core")
       ->check(CLI::Range(1, 1024));

@@ -16,7 +16,6 @@
 
 #include "api/call_memory.h"
 #include "api/cancellation.h"
-#include "api/helper_pool.h"
 #include "api/status.h"
 #include "db/database.h"
 
@@ -25,7 +24,6 @@ namespace tessera::api {
 struct ServiceContext {
   db::Database& database;
   CancellationWatch& cancellations;
-  HelperPool& helpers;  // of all batches together
   CallMemory& memory;
   uint64_t reply_bytes_max = 0;
 };

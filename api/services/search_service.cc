@@ -1,30 +1,24 @@
 #include "api/services/search_service.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 
 #include "api/convert.h"
 #include "api/formats/element_convert.h"
 #include "api/search_near.h"
-#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace tessera::api {
 namespace {
 
-// Below this a helper costs more to wake than it saves.
-constexpr size_t kQueriesPerHelperMin = 4;
 // A hit as a message, without vectors and payload.
 constexpr uint64_t kHitBytes = 256;
 
@@ -77,74 +71,6 @@ uint64_t ReplyMemoryBytes(const base::CollectionSchema& schema, const db::Search
                           uint64_t queries) {
   return queries * params.limit * (kHitBytes + (params.with.vectors ? VectorBytes(schema) : 0));
 }
-
-struct Batch {
-  db::Collection& collection;
-  const db::SearchParams& params;
-  std::span<const float> queries;  // [count x dim]
-  size_t dim = 0;
-  uint64_t reply_bytes_max = 0;
-};
-
-// The queries of one batch, taken one after the other by several threads.
-class BatchRun {
- public:
-  // `response` has a result for each query already.
-  BatchRun(const Batch& batch, v1::SearchBatchResponse* response)
-      : batch_(batch), response_(response) {}
-
-  // Returns when no query is left to take, or one has failed.
-  void Work() {
-    // Relaxed: the results reach the reader through the pool's lock.
-    while (!failed_.load(std::memory_order_relaxed)) {
-      const size_t query = next_.fetch_add(1, std::memory_order_relaxed);
-      if (query >= batch_.queries.size() / batch_.dim) return;
-      absl::Status status;
-      try {
-        status = SearchOne(query);
-      } catch (const std::bad_alloc&) {
-        status = absl::ResourceExhaustedError("out of memory");
-      }
-      if (!status.ok()) Fail(query, status);
-    }
-  }
-
-  absl::Status status() {
-    base::MutexLock lock(&mu_);
-    return status_;
-  }
-
- private:
-  absl::Status SearchOne(size_t query) {
-    const Stopwatch watch;
-    absl::StatusOr<db::SearchResult> result = batch_.collection.Search(
-        batch_.queries.subspan(query * batch_.dim, batch_.dim), batch_.params);
-    if (!result.ok()) return BlameIfInvalid(result.status(), "queries");
-    v1::SearchResponse* out = response_->mutable_results(static_cast<int>(query));
-    ToProto(batch_.collection.schema(), *std::move(result), out);
-    out->set_time(watch.Seconds());
-    if (!batch_.params.with.payload) return absl::OkStatus();
-    const uint64_t bytes = out->ByteSizeLong();
-    if (reply_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes > batch_.reply_bytes_max) {
-      return ReplyTooLong(batch_.reply_bytes_max);
-    }
-    return absl::OkStatus();
-  }
-
-  void Fail(size_t query, const absl::Status& status) {
-    failed_.store(true, std::memory_order_relaxed);
-    base::MutexLock lock(&mu_);
-    if (status_.ok()) status_ = Prefixed(absl::StrCat("query ", query, ": "), status);
-  }
-
-  const Batch& batch_;
-  v1::SearchBatchResponse* const response_;
-  std::atomic<size_t> next_{0};
-  std::atomic<uint64_t> reply_bytes_{0};
-  std::atomic<bool> failed_{false};
-  base::Mutex mu_;
-  absl::Status status_ ABSL_GUARDED_BY(mu_);  // of the first query that failed
-};
 
 // The queries as floats [count x dim]. Errors: kInvalidArgument.
 absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& field,
@@ -237,12 +163,7 @@ grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
     TESSERA_RETURN_IF_ERROR(CheckParams(params));
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
                              BatchQueries(**field, request->queries(), params.limit));
-    const Batch batch = {.collection = *collection,
-                         .params = params,
-                         .queries = queries,
-                         .dim = (*field)->dim,
-                         .reply_bytes_max = context_.reply_bytes_max};
-    const size_t count = queries.size() / batch.dim;
+    const size_t count = queries.size() / (*field)->dim;
     TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, context_.reply_bytes_max));
     params.deadline = DeadlineOf(*call);
     TESSERA_ASSIGN_OR_RETURN(
@@ -252,9 +173,19 @@ grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
     params.cancelled = cancellation.flag();
 
     for (size_t i = 0; i < count; ++i) response->add_results();
-    BatchRun run(batch, response);
-    context_.helpers.Run(static_cast<int>(count / kQueriesPerHelperMin), [&run] { run.Work(); });
-    TESSERA_RETURN_IF_ERROR(run.status());
+    std::atomic<uint64_t> reply_bytes{0};
+    const absl::Status searched = collection->SearchBatch(
+        queries, params, [&](size_t query, db::SearchResult result) -> absl::Status {
+          v1::SearchResponse* out = response->mutable_results(static_cast<int>(query));
+          out->set_time(result.seconds);
+          ToProto(schema, std::move(result), out);
+          if (!params.with.payload) return absl::OkStatus();
+          const uint64_t bytes = out->ByteSizeLong();
+          const uint64_t before = reply_bytes.fetch_add(bytes, std::memory_order_relaxed);
+          if (before + bytes <= context_.reply_bytes_max) return absl::OkStatus();
+          return ReplyTooLong(context_.reply_bytes_max);
+        });
+    if (!searched.ok()) return BlameIfInvalid(searched, "queries");
     response->set_time(watch.Seconds());
     return absl::OkStatus();
   });

@@ -1,17 +1,11 @@
 #include "index/kernels/codec_kernels.h"
 
+#include "index/kernels/pick.h"
+
 namespace tessera::index {
 
 const CodecKernels& CodecKernelsFor(base::CpuLevel level) {
-  switch (level) {
-    case base::CpuLevel::kAvx512:
-      return kCodecKernelsAvx512;
-    case base::CpuLevel::kAvx2:
-      return kCodecKernelsAvx2;
-    case base::CpuLevel::kScalar:
-      break;
-  }
-  return kCodecKernelsScalar;
+  return PickKernels(level, kCodecKernelsScalar, kCodecKernelsAvx2, kCodecKernelsAvx512);
 }
 
 const CodecKernels& ActiveCodecKernels() {

@@ -1,6 +1,7 @@
 #include "index/kernels/fastscan.h"
 
 #include "base/check.h"
+#include "index/kernels/pick.h"
 
 namespace tessera::index {
 
@@ -26,15 +27,7 @@ FastScanPlace PlaceOfBit(size_t bit, size_t lines) {
 }
 
 const FastScanKernels& FastScanFor(base::CpuLevel level) {
-  switch (level) {
-    case base::CpuLevel::kAvx512:
-      return kFastScanAvx512;
-    case base::CpuLevel::kAvx2:
-      return kFastScanAvx2;
-    case base::CpuLevel::kScalar:
-      break;
-  }
-  return kFastScanScalar;
+  return PickKernels(level, kFastScanScalar, kFastScanAvx2, kFastScanAvx512);
 }
 
 const FastScanKernels& ActiveFastScan() {

@@ -4,18 +4,12 @@
 #include <numeric>
 #include <vector>
 
+#include "index/kernels/pick.h"
+
 namespace tessera::index {
 
 const HeadKernels& HeadKernelsFor(base::CpuLevel level) {
-  switch (level) {
-    case base::CpuLevel::kAvx512:
-      return kHeadKernelsAvx512;
-    case base::CpuLevel::kAvx2:
-      return kHeadKernelsAvx2;
-    case base::CpuLevel::kScalar:
-      break;
-  }
-  return kHeadKernelsScalar;
+  return PickKernels(level, kHeadKernelsScalar, kHeadKernelsAvx2, kHeadKernelsAvx512);
 }
 
 const HeadKernels& ActiveHeadKernels() {

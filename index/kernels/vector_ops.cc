@@ -1,17 +1,11 @@
 #include "index/kernels/vector_ops.h"
 
+#include "index/kernels/pick.h"
+
 namespace tessera::index {
 
 const VectorOps& VectorOpsFor(base::CpuLevel level) {
-  switch (level) {
-    case base::CpuLevel::kAvx512:
-      return kVectorOpsAvx512;
-    case base::CpuLevel::kAvx2:
-      return kVectorOpsAvx2;
-    case base::CpuLevel::kScalar:
-      break;
-  }
-  return kVectorOpsScalar;
+  return PickKernels(level, kVectorOpsScalar, kVectorOpsAvx2, kVectorOpsAvx512);
 }
 
 const VectorOps& ActiveVectorOps() {

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "base/strings.h"
+#include "query/batch.h"
 
 namespace tessera::api {
 namespace {
@@ -252,6 +253,19 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
   result.stats.estimated_recall = 1;
   result.stats.reranked = points_.size();
   return result;
+}
+
+absl::Status FakeCollection::SearchBatch(std::span<const float> queries,
+                                         const db::SearchParams& params,
+                                         const db::BatchSink& sink) {
+  const auto field = std::find_if(schema_.vectors.begin(), schema_.vectors.end(),
+                                  [&](const auto& one) { return one.name == params.field; });
+  if (field == schema_.vectors.end()) return absl::InvalidArgumentError("wrong field");
+  return query::RunBatch(helpers_, queries.size() / field->dim, [&](size_t i) -> absl::Status {
+    absl::StatusOr<db::SearchResult> result =
+        Search(queries.subspan(i * field->dim, field->dim), params);
+    return result.ok() ? sink(i, *std::move(result)) : result.status();
+  });
 }
 
 absl::Status FakeCollection::TakeAll(const db::PointSource& source,

@@ -15,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "db/database.h"
+#include "query/helper_pool.h"
 
 namespace tessera::api {
 
@@ -36,6 +37,9 @@ class FakeCollection : public db::Collection {
   // Waits while `search_gate` is closed, until the deadline or the cancellation.
   absl::StatusOr<db::SearchResult> Search(std::span<const float> query,
                                           const db::SearchParams& params) override;
+  // Three threads search.
+  absl::Status SearchBatch(std::span<const float> queries, const db::SearchParams& params,
+                           const db::BatchSink& sink) override;
   absl::StatusOr<db::BulkLoadOutcome> BulkLoad(const db::PointSource& source,
                                                const db::BulkLoadOptions& options) override;
   absl::Status Absorb() override;
@@ -75,6 +79,7 @@ class FakeCollection : public db::Collection {
   Points points_ ABSL_GUARDED_BY(mu_);
   uint64_t version_ ABSL_GUARDED_BY(mu_) = 0;
   db::SearchParams last_params_ ABSL_GUARDED_BY(mu_);
+  query::HelperPool helpers_{2};
   db::Ack last_ack_ ABSL_GUARDED_BY(mu_) = db::Ack::kWal;
 };
 

@@ -206,7 +206,6 @@ TEST_F(SearchService, BatchAnswersInTheOrderOfTheQueries) {
 }
 
 TEST_F(SearchService, BatchUsesSeveralThreadsButNoMoreThanAllowed) {
-  StartServer({.search_threads = 3});
   Fill(5);
   collection().search_gate_closed = true;
   std::thread caller([&] {
@@ -315,7 +314,6 @@ TEST_F(SearchService, ACancelledSearchEndsInTheDatabase) {
 }
 
 TEST_F(SearchService, ACancelledBatchEndsOnEveryThread) {
-  StartServer({.search_threads = 2});
   Fill(3);
   collection().search_gate_closed = true;
   grpc::ClientContext context;
@@ -325,11 +323,11 @@ TEST_F(SearchService, ACancelledBatchEndsOnEveryThread) {
     EXPECT_EQ(search_->SearchBatch(&context, request, &batch_).error_code(),
               grpc::StatusCode::CANCELLED);
   });
-  WaitUntil([&] { return collection().searches_waiting == 2; });
+  WaitUntil([&] { return collection().searches_waiting == 3; });
   context.TryCancel();
   caller.join();
-  WaitUntil([&] { return collection().searches_cancelled == 2; });
-  EXPECT_EQ(collection().searches_waiting, 2) << "the rest of the batch is dropped";
+  WaitUntil([&] { return collection().searches_cancelled == 3; });
+  EXPECT_EQ(collection().searches_waiting, 3) << "the rest of the batch is dropped";
 }
 
 }  // namespace

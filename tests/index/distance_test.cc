@@ -191,6 +191,50 @@ TEST_P(DistanceTest, ExtremeLengthsNeverGiveNaN) {
   }
 }
 
+// A cosine that rounding would put a little beyond 1 or -1.
+TEST_P(DistanceTest, CosinesAreWithinOne) {
+  if (metric() != Metric::kCosine) GTEST_SKIP() << "of the cosine";
+  for (int round = 0; round < 500; ++round) {
+    const bool integers = base::ElementBytes(type()) == 1 || round % 3 == 0;
+    std::vector<float> query = Draw(round % 2 == 0 ? 96 : 384, integers);
+    const StoredRow row = Store(type(), query);
+    const float same = Compare(std::vector<float>(row.values.begin(), row.values.end()), row);
+    EXPECT_GE(same, -1.0F);
+    EXPECT_NEAR(same, -1.0F, 1e-6);
+    for (float& value : query) value *= -3;
+    EXPECT_LE(Compare(query, row), 1.0F);
+  }
+}
+
+// Squares far below the least normal number: sums as good as rounding to f32 leaves them.
+TEST_P(DistanceTest, TinyLengthsKeepTheirDigits) {
+  if (type() != ElementType::kF32) GTEST_SKIP() << "other elements are not that small";
+  for (const size_t dim : {1, 7, 100, 600}) {
+    for (const float scale : {1e-17F, 1e-19F, 1e-21F}) {
+      std::vector<float> query = Draw(dim, false);
+      std::vector<float> values = Draw(dim, false);
+      for (float& v : query) v *= scale;
+      for (float& v : values) v *= scale;
+      const StoredRow row = Store(type(), values);
+      const Reference want = ReferenceOf(metric(), query, row.values);
+      EXPECT_NEAR(Compare(query, row), want.value, want.slack + 1.5e-45) << dim << " x " << scale;
+    }
+  }
+}
+
+// The longest vectors that are accepted, opposite to each other.
+TEST_P(DistanceTest, NothingOverflowsWithinTheLengthAllowed) {
+  if (type() != ElementType::kF32) GTEST_SKIP() << "other elements are not that large";
+  for (const size_t dim : {1, 3, 64, 1536}) {
+    const auto most =
+        static_cast<float>(std::sqrt(kNorm2Max / static_cast<double>(dim)) * (1 - 1e-6));
+    const std::vector<float> query(dim, most);
+    const float got = Compare(query, Store(type(), std::vector<float>(dim, -most)));
+    EXPECT_TRUE(std::isfinite(got)) << got;
+    EXPECT_GT(got, metric() == Metric::kL2 ? 3e38F : 0.9F);
+  }
+}
+
 // Terms that overflow to both infinities have a finite sum all the same.
 TEST_P(DistanceTest, CancellingOverflow) {
   if (metric() != Metric::kInnerProduct || type() != ElementType::kF32) {

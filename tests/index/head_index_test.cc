@@ -86,7 +86,7 @@ TEST_P(HeadIndexShapes, FindsTheFirstHeadsOfTheOrder) {
   const auto index = HeadIndex::Build(heads, dim, {.metric = metric, .spreads = spreads});
   ASSERT_EQ(index->head_count(), n);
   const std::vector<float> decoded = Decoded(*index);
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   size_t found = 0;
   size_t wanted = 0;
@@ -133,7 +133,7 @@ TEST(HeadIndex, HitsAreInOrderAndDistinct) {
   std::mt19937_64 rng(TestSeed());
   const std::vector<float> heads = Clustered(rng, 777, 20);
   const auto index = HeadIndex::Build(heads, 20, {});
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits = {{.list = 5, .distance2 = 1, .dot = 1}};
   const std::vector<float> query = Clustered(rng, 1, 20);
   for (const uint32_t nprobe : {0U, 1U, 10U, 776U, 777U, 100000U}) {
@@ -165,7 +165,7 @@ TEST(HeadIndex, DecodedHeadsAreCloseToTheGivenOnes) {
 TEST(HeadIndex, WithoutHeadsNothingIsFound) {
   const auto index = HeadIndex::Build({}, 3, {});
   EXPECT_EQ(index->head_count(), 0U);
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits(1);
   const float query[3] = {1, 2, 3};
   index->Nearest(query, 10, &scratch, &hits);
@@ -177,7 +177,7 @@ TEST(HeadIndex, ZeroHeadsAndZeroQueriesGiveFiniteHits) {
   for (const Metric metric : {Metric::kL2, Metric::kInnerProduct, Metric::kCosine}) {
     const std::vector<float> heads(20 * 6, 0.0F);
     const auto index = HeadIndex::Build(heads, 6, {.metric = metric});
-    HeadScratch scratch;
+    HeadCursor scratch;
     std::vector<HeadHit> hits;
     for (const float value : {0.0F, 1.0F}) {
       const std::vector<float> query(6, value);
@@ -196,7 +196,7 @@ TEST(HeadIndex, HugeValuesStillGiveEveryListOnce) {
   std::mt19937_64 rng(TestSeed());
   const std::vector<float> heads = Gaussian(rng, 50 * 4, 1e30F);
   const auto index = HeadIndex::Build(heads, 4, {});
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   const std::vector<float> query = Gaussian(rng, 4, 1e30F);
   index->Nearest(query.data(), 50, &scratch, &hits);
@@ -222,16 +222,17 @@ std::string Hex(std::string_view bytes) {
 
 TEST(HeadIndex, BytesArePinned) {
   EXPECT_EQ(Hex(Small()->Serialize()),
-            "54484431"                  // magic
+            "54484432"                  // magic
             "02"                        // metric
             "00"                        // no tier
             "03000000"                  // dim
             "03000000"                  // heads
+            "0000803f"                  // unit
             "000000000000000000000000"  // origin
             "0683c13c0683413d4522913d"  // scales
             "0000003f0000803f00000040"  // spreads
             "aad5ff2b80ffe30fff"        // codes
-            "353bc831");                // checksum
+            "35dbf49d");                // checksum
 }
 
 TEST(HeadIndex, RoundTripFindsTheSame) {
@@ -245,7 +246,7 @@ TEST(HeadIndex, RoundTripFindsTheSame) {
     EXPECT_EQ(read->Serialize(), bytes);
     EXPECT_EQ(read->metric(), metric);
     EXPECT_EQ(Decoded(*read), Decoded(*index));
-    HeadScratch scratch;
+    HeadCursor scratch;
     std::vector<HeadHit> a;
     std::vector<HeadHit> b;
     const std::vector<float> query = Clustered(rng, 1, 11);
@@ -286,10 +287,12 @@ TEST(HeadIndex, NumbersOutOfRangeAreDataLoss) {
     return damaged;
   };
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_OK(HeadIndex::Deserialize(with_float(14, 1)));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(14, nan)), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(26, nan)), StatusIs(absl::StatusCode::kDataLoss));
-  EXPECT_THAT(HeadIndex::Deserialize(with_float(38, -1)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_OK(HeadIndex::Deserialize(with_float(18, 1)));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(18, nan)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(30, nan)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(18, 1e30F)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(14, 3)), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(HeadIndex::Deserialize(with_float(42, -1)), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST_P(HeadTierShapes, FindsNearlyWhatComparingAllHeadsFinds) {
   for (uint32_t i = 0; i < shape.heads; ++i) {
     index->DecodeHead(i, decoded.data() + i * shape.dim);
   }
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   size_t found = 0;
   size_t nearest_found = 0;
@@ -119,7 +119,7 @@ TEST(HeadTier, AsksForAllHeadsGivesEveryOneOnce) {
   const std::vector<float> heads = Clustered(rng, n, 100);
   const auto index = HeadIndex::Build(heads, 100, {});
   ASSERT_TRUE(index->has_tier());
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   index->Nearest(heads.data(), 100000, &scratch, &hits);
   ASSERT_EQ(hits.size(), n);
@@ -136,7 +136,7 @@ TEST(HeadTier, AsksForAllHeadsGivesEveryOneOnce) {
 TEST(HeadTier, IdenticalHeadsAreAllFound) {
   const std::vector<float> heads(size_t{11000} * 100, 1.0F);
   const auto index = HeadIndex::Build(heads, 100, {});
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   for (const float value : {1.0F, 0.0F}) {
     const std::vector<float> query(100, value);
@@ -153,11 +153,11 @@ TEST(HeadTier, ScratchServesSeveralIndexes) {
   for (const size_t dim : {100, 30, 200}) {
     indexes.push_back(HeadIndex::Build(Clustered(rng, 10600, dim), dim, {}));
   }
-  HeadScratch shared;
+  HeadCursor shared;
   for (int round = 0; round < 2; ++round) {
     for (const auto& index : indexes) {
       const std::vector<float> query = Clustered(rng, 1, index->dim());
-      HeadScratch own;
+      HeadCursor own;
       std::vector<HeadHit> a;
       std::vector<HeadHit> b;
       index->Nearest(query.data(), 20, &shared, &a);
@@ -185,7 +185,7 @@ TEST_F(SerialisedTier, RoundTripFindsTheSame) {
   EXPECT_TRUE(read->has_tier());
   EXPECT_EQ(read->Serialize(), bytes);
   std::mt19937_64 rng(TestSeed());
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> a;
   std::vector<HeadHit> b;
   for (int i = 0; i < 10; ++i) {
@@ -226,11 +226,11 @@ TEST_F(SerialisedTier, DamageIsDataLoss) {
 TEST_F(SerialisedTier, DamageUnderARightChecksumIsRefusedOrHarmless) {
   const std::string bytes = Index().Serialize();
   std::mt19937_64 rng(TestSeed());
-  HeadScratch scratch;
+  HeadCursor scratch;
   std::vector<HeadHit> hits;
   const std::vector<float> query = Clustered(rng, 1, 480);
   // The tier begins behind the heads.
-  const size_t tier = 14 + 4 * 480 + 8 * 2200 + 2200 * 480;
+  const size_t tier = 18 + 4 * 480 + 8 * 2200 + 2200 * 480;
   for (int i = 0; i < 300; ++i) {
     std::string damaged = bytes.substr(0, bytes.size() - 4);
     if (i % 3 == 0) {

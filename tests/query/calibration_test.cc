@@ -5,6 +5,9 @@
 
 #include "gtest/gtest.h"
 
+#include "base/coding.h"
+#include "base/sealed.h"
+
 namespace tessera::query {
 namespace {
 
@@ -129,6 +132,32 @@ TEST(Calibration, EveryDamageIsDataLoss) {
       std::string damaged = bytes;
       damaged[at] = static_cast<char>(damaged[at] ^ flip);
       EXPECT_EQ(Calibration::Deserialize(damaged).status().code(), absl::StatusCode::kDataLoss);
+    }
+  }
+}
+
+// What was made up is refused, or a calibration like any other.
+TEST(Calibration, DamageUnderARightChecksumIsRefusedOrUsable) {
+  const std::string bytes = Measured().Serialize();
+  const std::string body = bytes.substr(0, bytes.size() - 4);
+  const auto use = [](std::string damaged) {
+    base::Seal(&damaged);
+    const absl::StatusOr<Calibration> read = Calibration::Deserialize(damaged);
+    if (!read.ok()) return;
+    for (const uint32_t k : {1U, 10U, 10'000U}) {
+      const ProbeSettings settings = read->ForTarget(0.95, k);
+      EXPECT_GE(settings.nprobe, 1U);
+      EXPECT_LE(settings.nprobe, read->lists());
+      EXPECT_GE(settings.rerank, k);
+      EXPECT_EQ(read->ForProbes(1, k).nprobe, 1U);
+    }
+  };
+  for (size_t size = 0; size < body.size(); ++size) use(body.substr(0, size));
+  for (size_t at = 0; at + 4 <= body.size(); ++at) {
+    for (const uint32_t number : {0U, 1U, 0xFFFFFFFFU, 0x7F800000U, 0x7FC00000U, 0x3F800000U}) {
+      std::string damaged = body;
+      base::StoreU32(reinterpret_cast<std::byte*>(damaged.data()) + at, number);
+      use(damaged);
     }
   }
 }

@@ -25,7 +25,9 @@ class ExactScanTest : public testing::Test {
         index_(options_, data_.DrawRows(3000)),
         view_(index_.View()) {}
 
-  SearchContext Context() { return {view_, request_, distance_, guard_, stats_}; }
+  SearchContext Context() {
+    return {view_, request_, distance_, guard_, stats_, eligible_, space_};
+  }
 
   const TestIndexOptions options_{.parts_per_list = 2};
   ClusteredData data_;
@@ -35,6 +37,8 @@ class ExactScanTest : public testing::Test {
   index::RowDistance distance_;
   storage::CacheGuard guard_;
   SearchStats stats_;
+  Eligibility eligible_{view_};
+  SearchSpace space_;
 };
 
 TEST_F(ExactScanTest, ServesManyQueriesInOnePass) {

@@ -17,6 +17,7 @@
 #include "index/distance.h"
 #include "index/head_index.h"
 #include "index/raw_plane.h"
+#include "index/search_space.h"
 
 namespace tessera::query {
 namespace {
@@ -176,6 +177,8 @@ void TestIndex::WriteLists() {
     if (field.metric == base::Metric::kCosine) Normalise(vector);
     vectors.insert(vectors.end(), vector.begin(), vector.end());
   }
+  const float unit = index::UnitFor(field.metric, vectors);
+  index::ApplyUnit(unit, vectors);
   const index::Clustering clusters =
       index::BuildClustering(vectors, dim, {.list_rows = options_.list_rows, .thread_count = 1});
   std::vector<float> spreads(clusters.list_count());
@@ -186,8 +189,9 @@ void TestIndex::WriteLists() {
                                              {&clusters.heads[list * dim], dim}) /
                            clusters.list_sizes[list]);
   }
-  heads_ = index::HeadIndex::Build(clusters.heads, dim,
-                                   {.metric = field.metric, .spreads = spreads, .thread_count = 1});
+  heads_ = index::HeadIndex::Build(
+      clusters.heads, dim,
+      {.metric = field.metric, .spreads = spreads, .unit = unit, .thread_count = 1});
   std::vector<float> heads(clusters.heads.size());
   for (uint32_t list = 0; list < clusters.list_count(); ++list) {
     heads_->DecodeHead(list, &heads[list * dim]);

@@ -51,7 +51,7 @@ VersionRecord RandomRecord(std::mt19937_64& rng) {
   record.generation = draw(UINT64_MAX);
   record.list_rows.resize(draw(20));
   for (uint32_t& rows : record.list_rows) {
-    rows = static_cast<uint32_t>(draw(kListRowsMax));
+    rows = static_cast<uint32_t>(draw(kPartRowsMax));
   }
   for (uint64_t plane = draw(3); plane > 0; --plane) {
     auto& extents = record.planes[static_cast<PlaneKind>(1 + draw(200))];

@@ -1,4 +1,4 @@
-#include "api/helper_pool.h"
+#include "query/helper_pool.h"
 
 #include <atomic>
 #include <mutex>
@@ -8,9 +8,7 @@
 
 #include "gtest/gtest.h"
 
-#include "tests/api/grpc_fixture.h"
-
-namespace tessera::api {
+namespace tessera::query {
 namespace {
 
 TEST(HelperPool, WithoutThreadsTheCallerWorksAlone) {
@@ -25,7 +23,7 @@ TEST(HelperPool, NoMoreHelpersThanWanted) {
   std::atomic<int> calls{0};
   pool.Run(2, [&] {
     ++calls;
-    WaitUntil([&] { return calls >= 3; });
+    while (calls < 3) std::this_thread::yield();
   });
   EXPECT_EQ(calls, 3);
 }
@@ -70,4 +68,4 @@ TEST(HelperPool, SeveralCallersShareTheThreads) {
 }
 
 }  // namespace
-}  // namespace tessera::api
+}  // namespace tessera::query

@@ -3,14 +3,16 @@
 // Threads: any.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <list>
-#include <mutex>
 #include <thread>
 #include <vector>
 
-namespace tessera::api {
+#include "absl/base/thread_annotations.h"
+
+#include "base/mutex.h"
+
+namespace tessera::query {
 
 class HelperPool {
  public:
@@ -23,23 +25,23 @@ class HelperPool {
   // Calls `work` on this thread and on up to `helpers` threads of the pool, also on such as become
   // free meanwhile; returns when every call has returned. `work` must end by itself when nothing is
   // left to do, and must not throw.
-  void Run(int helpers, const std::function<void()>& work);
+  void Run(int helpers, const std::function<void()>& work) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Job {
     const std::function<void()>& work;
     int wanted;  // helpers it still takes
     int running = 0;
-    std::condition_variable ended;  // a helper has left
+    base::CondVar ended;  // a helper has left
   };
 
-  void Help();
+  void Help() ABSL_LOCKS_EXCLUDED(mu_);
 
-  std::mutex mu_;
-  std::condition_variable wake_;
-  std::list<Job*> jobs_;  // guarded by mu_; those that take helpers, oldest first
-  bool stopped_ = false;  // guarded by mu_
+  base::Mutex mu_;
+  base::CondVar wake_;
+  std::list<Job*> jobs_ ABSL_GUARDED_BY(mu_);  // those that take helpers, oldest first
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<std::thread> threads_;
 };
 
-}  // namespace tessera::api
+}  // namespace tessera::query

@@ -1,0 +1,35 @@
+// The plan of a search: from what a client asks for to how the index is searched.
+//
+// Threads: free functions.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include "absl/time/time.h"
+
+#include "query/index_view.h"
+#include "query/searcher.h"
+
+namespace tessera::query {
+
+// What is asked for; see db/database.h for the ranges.
+struct SearchGoal {
+  uint32_t limit = 10;
+  double recall_target = 0.95;  // over 0 and under 1; not read with `exact` or `nprobe`
+  bool exact = false;
+  uint32_t nprobe = 0;      // 0: as many lists as the target takes
+  double oversampling = 0;  // 0: as many exact comparisons as the target takes; else per hit
+  std::optional<float> dissimilarity_max = std::nullopt;
+  absl::Time deadline = absl::InfiniteFuture();
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+// The way that reaches the goal, by the calibration of the view's index. Its settings.recall is what
+// is to be expected: 1 where every row is compared, because that was asked for, there is no index,
+// or its codes cannot reach the target.
+// Cost: under a microsecond.
+SearchRequest Plan(const SearchGoal& goal, const SearchView& view);
+
+}  // namespace tessera::query
