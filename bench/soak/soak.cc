@@ -31,7 +31,7 @@ namespace tessera::bench {
 namespace {
 
 constexpr uint64_t kLoadBatchRows = 1000;
-constexpr int kChecks = 10;
+constexpr int kChecks = 6;
 constexpr int kTableRows = 30;
 // Whether memory still grows shows only after caches and pools have filled.
 constexpr double kFlatSecondsMin = 300;

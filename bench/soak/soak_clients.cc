@@ -27,7 +27,8 @@ constexpr uint32_t kDeleteEvery = 3;     // of the writes
 constexpr uint32_t kReadBackEvery = 8;   // of the writes
 constexpr uint64_t kReadBackRows = 4;
 constexpr uint32_t kWithVectorsEvery = 4;  // of the searches
-constexpr uint32_t kCheckQueries = 10;
+constexpr uint32_t kCheckQueries = 20;
+constexpr uint32_t kExactQueries = 4;  // of them; each reads every row
 constexpr float kQueryNoise = 0.2F;
 constexpr float kTieTolerance = 1e-4F;
 constexpr size_t kTextsMax = 20;
@@ -248,7 +249,7 @@ double SoakCheck(SoakRun& run, uint32_t round) {
   const auto nearest = run.model.Nearest(queries, kLimit);
   uint32_t found = 0;
   for (const bool exact : {true, false}) {
-    for (size_t q = 0; q < kCheckQueries; ++q) {
+    for (size_t q = 0; q < (exact ? kExactQueries : kCheckQueries); ++q) {
       const std::span<const float> query = std::span(queries).subspan(q * dim, dim);
       db::SearchParams params;
       params.limit = kLimit;
