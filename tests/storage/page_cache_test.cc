@@ -1,6 +1,7 @@
 #include "storage/page_cache.h"
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -508,6 +509,55 @@ TEST_F(PageCacheTest, ExcessThatTheBudgetRefusesIsAnErrorAndPassesAway) {
   for (uint32_t unit = 0; unit < count; ++unit) {  // one at a time all of them can be had
     ASSERT_THAT(FetchUnits(0, {unit}), ElementsAre(unit));
   }
+}
+
+// Of a budget that is full, with as many guards as there are threads: what is set aside is enough.
+TEST_F(PageCacheTest, AFullBudgetFailsNoFetch) {
+  const uint64_t capacity = PageCache::kCapacityMin;
+  OpenCache({.capacity_bytes = capacity,
+             .pin_reserve_bytes = 64 << 10,
+             .read_reserve_bytes = 256 << 10});
+  FrameTable& table = AddTable(Priority::kCodes, std::vector<uint32_t>(300, 3000));
+  ASSERT_OK_AND_ASSIGN(base::MemoryReservation rest,
+                       budget_.Reserve("else", budget_.available_bytes()));
+  std::atomic<uint64_t> failed{0};
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (uint32_t portion = 0; portion < 200; ++portion) {
+        CacheGuard guard;
+        std::vector<FetchRequest> requests;
+        for (uint32_t unit = 0; unit < 4; ++unit) {
+          requests.push_back({.table = &table, .unit = (portion * 29 + unit * 7 + i * 71) % 300});
+        }
+        failed += cache_->Fetch(guard, requests, [](size_t, const std::byte*) {}).ok() ? 0 : 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 0u);
+  EXPECT_EQ(budget_.used_bytes(), kBudget);
+}
+
+TEST_F(PageCacheTest, WhoBeganLaterWaitsForWhatAnOlderGuardPins) {
+  const uint64_t capacity = PageCache::kCapacityMin;
+  OpenCache({.capacity_bytes = capacity, .read_reserve_bytes = 256 << 10});
+  AddTable(Priority::kCodes, std::vector<uint32_t>(300, 3000));
+  ASSERT_OK_AND_ASSIGN(base::MemoryReservation rest,
+                       budget_.Reserve("else", budget_.available_bytes()));
+  std::atomic<bool> pinned{false};
+  std::thread older([&] {
+    const CacheGuard guard;
+    pinned = true;
+    // Until there is nothing left but what this guard pins, and for a while longer.
+    while (cache_->stats().charged_bytes < capacity) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  });
+  while (!pinned) std::this_thread::yield();
+  for (uint32_t unit = 0; unit < 300; ++unit) {
+    ASSERT_THAT(FetchUnits(0, {unit}), ElementsAre(unit));
+  }
+  older.join();
 }
 
 TEST_F(PageCacheTest, FramesOfADestroyedTableStayForGuardsAndAreFreedAfterwards) {
