@@ -87,9 +87,8 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
 
-  const int group = options.cgroup_procs.empty()
-                        ? -1
-                        : open(options.cgroup_procs.c_str(), O_WRONLY | O_CLOEXEC);
+  const int group =
+      options.cgroup_procs.empty() ? -1 : open(options.cgroup_procs.c_str(), O_WRONLY | O_CLOEXEC);
   if (group < 0 && !options.cgroup_procs.empty()) {
     return absl::InternalError(absl::StrCat(options.cgroup_procs, ": ", std::strerror(errno)));
   }

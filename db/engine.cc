@@ -87,12 +87,11 @@ absl::Status OpenStores(Engine& engine) {
       storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, kExtentsName), 1));
   engine.reads = std::make_unique<storage::PreadPool>(kReadThreads);
   TESSERA_ASSIGN_OR_RETURN(
-      engine.cache, storage::PageCache::Create(*engine.extents, *engine.reads, *engine.budget,
-                                               {.capacity_bytes = engine.plan.page_cache_bytes,
-                                                .pin_reserve_bytes =
-                                                    engine.plan.cache_reserve_bytes -
-                                                    kReadReserveBytes,
-                                                .read_reserve_bytes = kReadReserveBytes}));
+      engine.cache, storage::PageCache::Create(
+                        *engine.extents, *engine.reads, *engine.budget,
+                        {.capacity_bytes = engine.plan.page_cache_bytes,
+                         .pin_reserve_bytes = engine.plan.cache_reserve_bytes - kReadReserveBytes,
+                         .read_reserve_bytes = kReadReserveBytes}));
   engine.files = std::make_unique<ExtentFiles>(*engine.extents);
   return absl::OkStatus();
 }

@@ -14,8 +14,8 @@
 // reused does the arena map more: first what was set aside for that, then charged to the budget:
 //   charged <= capacity + bytes evicted since the oldest living guard began + one segment
 // One slow search pins what all others evict meanwhile, so the excess has no bound of its own. When
-// the budget has little left, BeginPublishing holds back those who began later: the oldest guard never
-// waits, so all of them end, and what each adds is what it reads itself.
+// the budget has little left, BeginPublishing holds back those who began later: the oldest guard
+// never waits, so all of them end, and what each adds is what it reads itself.
 //
 // Threads: every call from any thread. Source: log-structured memory as in Rumble et al.,
 //          "Log-structured memory for DRAM-based storage", FAST 2014, with FIFO-reinsertion (CLOCK)
@@ -50,8 +50,8 @@ class FrameArena {
   FrameArena(const FrameArena&) = delete;
   FrameArena& operator=(const FrameArena&) = delete;
 
-  // Announces that about `bytes` will be published under a guard of that epoch, once what guards pin
-  // leaves room for it, no older guard lives, or a second is over. Returns what to end with.
+  // Announces that about `bytes` will be published under a guard of that epoch, once what guards
+  // pin leaves room for it, no older guard lives, or a second is over. Returns what to end with.
   uint64_t BeginPublishing(uint64_t epoch, uint64_t bytes);
   void EndPublishing(uint64_t announced);
 
@@ -90,9 +90,8 @@ class FrameArena {
   };
   using SegmentPtr = std::unique_ptr<Segment>;
 
-  FrameArena(base::MemoryBudget& budget, uint64_t capacity_bytes,
-             base::MemoryReservation capacity, base::MemoryReservation reserve,
-             base::MemoryReservation excess);
+  FrameArena(base::MemoryBudget& budget, uint64_t capacity_bytes, base::MemoryReservation capacity,
+             base::MemoryReservation reserve, base::MemoryReservation excess);
 
   absl::StatusOr<Segment*> SegmentFor(Priority priority, size_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

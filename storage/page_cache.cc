@@ -110,12 +110,11 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(ExtentStore& store,
                                                    " bytes within ", options.fetch_window_bytes,
                                                    ", each must be at least ", kReadBytesMin));
   }
-  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<FrameArena> arena,
-                           FrameArena::Create(budget, options.capacity_bytes,
-                                              options.pin_reserve_bytes));
   TESSERA_ASSIGN_OR_RETURN(
-      std::unique_ptr<ReadWindows> windows,
-      ReadWindows::Create(budget, options.read_reserve_bytes, kWindowWaitMax));
+      std::unique_ptr<FrameArena> arena,
+      FrameArena::Create(budget, options.capacity_bytes, options.pin_reserve_bytes));
+  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<ReadWindows> windows,
+                           ReadWindows::Create(budget, options.read_reserve_bytes, kWindowWaitMax));
   return std::unique_ptr<PageCache>(
       new PageCache(store, engine, options, std::move(arena), std::move(windows)));
 }
@@ -240,8 +239,7 @@ absl::Status PageCache::Fetcher::Run(FetchStats* stats) {
   return first_error_;
 }
 
-void PageCache::Fetcher::ReadMisses(
-    std::span<const std::pair<size_t, const std::byte*>> resident) {
+void PageCache::Fetcher::ReadMisses(std::span<const std::pair<size_t, const std::byte*>> resident) {
   std::unique_ptr<ReadBatch> batch;
   if (!misses_.empty()) {
     PlanReads();

@@ -12,7 +12,8 @@
 //   }
 //   cache.Fetch(guard, missing, [&](size_t i, const std::byte* data) { Scan(data); });
 //
-// Memory: see storage/frame_arena.h; within the capacity except for what living guards pin. When the
+// Memory: see storage/frame_arena.h; within the capacity except for what living guards pin. When
+// the
 //         budget is nearly full, who began later waits for guards that began before, instead of
 //         pinning more beside them.
 //
@@ -193,8 +194,8 @@ class PageCache {
   //
   // Errors: the first one met; requests not passed to `ready` have failed. kDataLoss: a verifier
   //         refused what was read, the file is missing or too short; nothing of it is published.
-  //         kResourceExhausted: the budget has no room for the window's reads or for the excess, and
-  //         neither has what is set aside, after seconds of waiting for other guards and reads.
+  //         kResourceExhausted: the budget has no room for the window's reads or for the excess,
+  //         and neither has what is set aside, after seconds of waiting for other guards and reads.
   absl::Status Fetch(CacheGuard& guard, std::span<const FetchRequest> requests,
                      absl::FunctionRef<void(size_t request, const std::byte* data)> ready,
                      FetchStats* stats = nullptr);
@@ -206,8 +207,8 @@ class PageCache {
   friend class FrameTable;
   class Fetcher;
 
-  PageCache(ExtentStore& store, ReadEngine& engine, const PageCacheOptions& options, std::unique_ptr<FrameArena> arena,
-            std::unique_ptr<ReadWindows> windows);
+  PageCache(ExtentStore& store, ReadEngine& engine, const PageCacheOptions& options,
+            std::unique_ptr<FrameArena> arena, std::unique_ptr<ReadWindows> windows);
 
   ExtentPin Pin(const std::vector<UnitRun>& runs);
 

@@ -48,8 +48,8 @@ class ReadWindow {
 
 class ReadWindows {
  public:
-  // Sets `reserve_bytes` aside at once; with 0 there are no turns. Waits for one at most `wait_max`.
-  // Errors: kResourceExhausted.
+  // Sets `reserve_bytes` aside at once; with 0 there are no turns. Waits for one at most
+  // `wait_max`. Errors: kResourceExhausted.
   static absl::StatusOr<std::unique_ptr<ReadWindows>> Create(base::MemoryBudget& budget,
                                                              uint64_t reserve_bytes,
                                                              std::chrono::milliseconds wait_max);
@@ -57,7 +57,8 @@ class ReadWindows {
   // `wanted` bytes when the budget has them, else at least `least`; waits for that if it must.
   //
   // Pre:    least <= wanted.
-  // Errors: kResourceExhausted: the budget has not `least`, and that is above the reserve or no turn
+  // Errors: kResourceExhausted: the budget has not `least`, and that is above the reserve or no
+  // turn
   //         came.
   absl::StatusOr<ReadWindow> Take(uint64_t wanted, uint64_t least);
 

@@ -1,5 +1,5 @@
-// A memory cgroup of a run's own below the one that the process is in: who goes over its limit in it
-// is killed by the kernel.
+// A memory cgroup of a run's own below the one that the process is in: who goes over its limit in
+// it is killed by the kernel.
 //
 // Threads: one at a time.
 #pragma once

@@ -91,12 +91,11 @@ class Soak {
         run_(model_) {}
 
   absl::StatusOr<bool> Run() {
-    TESSERA_ASSIGN_OR_RETURN(server_,
-                             ServerProcess::Start({.binary = options_.server_binary,
-                                                   .data_dir = directory_ + "/data",
-                                                   .memory_limit = options_.memory_limit,
-                                                   .log_path = directory_ + "/server.log",
-                                                   .cgroup_procs = cgroup_.procs_path()}));
+    TESSERA_ASSIGN_OR_RETURN(server_, ServerProcess::Start({.binary = options_.server_binary,
+                                                            .data_dir = directory_ + "/data",
+                                                            .memory_limit = options_.memory_limit,
+                                                            .log_path = directory_ + "/server.log",
+                                                            .cgroup_procs = cgroup_.procs_path()}));
     const int pid = server_->pid();
     MemorySampler peak([pid] { return ProcessMemory("RssAnon", pid); });
     run_.address = server_->address();
@@ -108,8 +107,9 @@ class Soak {
         options_.rows, options_.dim, base::FormatByteSize(options_.memory_limit),
         cgroup_.exists() ? "" : "no ", options_.writers, options_.readers,
         absl::ToDoubleSeconds(absl::Now() - begin_), MiB(peak.peak()));
-    out_ << "seconds  anonymous  accounted   upserts   deletes  searches  refused: writes searches  "
-            "wrong  recall\n";
+    out_
+        << "seconds  anonymous  accounted   upserts   deletes  searches  refused: writes searches  "
+           "wrong  recall\n";
     begin_ = absl::Now();
     TESSERA_RETURN_IF_ERROR(Work());
     const uint64_t peak_bytes = peak.peak();
@@ -136,7 +136,7 @@ class Soak {
     for (std::thread& thread : threads) thread.join();
     for (absl::Status& end : ends) {
       // One that was refused until the end has written nothing of its last batch.
-      if (!end.ok() && !absl::IsResourceExhausted(end)) return end;
+      if (!end.ok() && !SoakRefused(end)) return end;
     }
     return watched;
   }
@@ -185,9 +185,8 @@ class Soak {
 
   bool Judge(uint64_t peak_bytes) {
     for (const std::string& text : run_.texts()) out_ << text << '\n';
-    const double recall =
-        std::accumulate(recalls_.begin(), recalls_.end(), 0.0) /
-        static_cast<double>(std::max<size_t>(1, recalls_.size()));
+    const double recall = std::accumulate(recalls_.begin(), recalls_.end(), 0.0) /
+                          static_cast<double>(std::max<size_t>(1, recalls_.size()));
     out_ << absl::StreamFormat("recall while nobody writes: %.3f in %d checks\n", recall,
                                recalls_.size());
     bool good = Bar(peak_bytes <= limit_bytes_ && cgroup_.kills() == 0,

@@ -20,8 +20,8 @@ struct SoakOptions {
   uint32_t readers = 2;
   double loaded = 0.9;  // the part of the rows that a bulk load brings before
   uint64_t seed = 1;
-  double memory_slack = 0.1;  // anonymous memory may be so much above the limit
-  std::string server_binary;  // `tessera`; empty: beside this program
+  double memory_slack = 0.1;      // anonymous memory may be so much above the limit
+  std::string server_binary;      // `tessera`; empty: beside this program
   std::string work_dir = "/tmp";  // a directory is made in it and removed at the end
 };
 

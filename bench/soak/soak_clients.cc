@@ -23,8 +23,8 @@ namespace {
 constexpr uint32_t kLimit = 10;
 constexpr uint64_t kUpsertRows = 200;
 constexpr uint64_t kDeleteRows = 50;
-constexpr uint32_t kDeleteEvery = 3;     // of the writes
-constexpr uint32_t kReadBackEvery = 8;   // of the writes
+constexpr uint32_t kDeleteEvery = 3;    // of the writes
+constexpr uint32_t kReadBackEvery = 8;  // of the writes
 constexpr uint64_t kReadBackRows = 4;
 constexpr uint32_t kWithVectorsEvery = 4;  // of the searches
 constexpr uint32_t kCheckQueries = 20;
@@ -79,7 +79,7 @@ class Writer {
   absl::Status Insist(const Call& call) {
     while (true) {
       const absl::Status status = call();
-      if (!absl::IsResourceExhausted(status) || run_.stop.load()) return status;
+      if (!SoakRefused(status) || run_.stop.load()) return status;
       run_.refused_writes.fetch_add(1);
       run_.Refused(absl::StrCat("write: ", status.message()));
       std::this_thread::sleep_for(kRetryAfter);
@@ -146,7 +146,8 @@ class Writer {
       if (right && generation != 0) {
         run_.model.Vector(id, generation, vector);
         const std::string& bytes = points->front().vectors.front().bytes;
-        right = std::ranges::equal(std::as_bytes(std::span(bytes)), std::as_bytes(std::span(vector)));
+        right =
+            std::ranges::equal(std::as_bytes(std::span(bytes)), std::as_bytes(std::span(vector)));
       }
       if (!right) run_.Wrong(absl::StrCat("point ", id, " does not read as it was written"));
     }
@@ -203,6 +204,10 @@ void SoakRun::Wrong(const std::string& text) {
 std::vector<std::string> SoakRun::texts() {
   const std::lock_guard<std::mutex> lock(mu_);
   return texts_;
+}
+
+bool SoakRefused(const absl::Status& write) {
+  return absl::IsResourceExhausted(write) || absl::IsUnavailable(write);
 }
 
 absl::Status SoakWrite(SoakRun& run, uint32_t writer, uint32_t writers) {

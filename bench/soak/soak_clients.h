@@ -25,14 +25,14 @@ struct SoakRun {
 
   SoakModel& model;
   std::string address;
-  std::shared_mutex quiet;  // held shared by a write under way; exclusively: nobody writes
+  std::shared_mutex quiet;         // held shared by a write under way; exclusively: nobody writes
   std::atomic<bool> pause{false};  // no write begins: locks may prefer those who share
   std::atomic<bool> stop{false};
 
-  std::atomic<uint64_t> written{0};          // rows upserted
-  std::atomic<uint64_t> deleted{0};          // rows
+  std::atomic<uint64_t> written{0};  // rows upserted
+  std::atomic<uint64_t> deleted{0};  // rows
   std::atomic<uint64_t> searches{0};
-  std::atomic<uint64_t> refused_writes{0};   // answered "no room" or "not now", then repeated
+  std::atomic<uint64_t> refused_writes{0};  // answered "no room" or "not now", then repeated
   std::atomic<uint64_t> refused_searches{0};
   std::atomic<uint64_t> wrong{0};
 
@@ -45,6 +45,9 @@ struct SoakRun {
   std::mutex mu_;
   std::vector<std::string> texts_;  // guarded by mu_
 };
+
+// Whether a write has changed nothing and may be sent again.
+bool SoakRefused(const absl::Status& write);
 
 // Upserts and deletes ids that are `writer` modulo `writers`, and reads back some of what it wrote,
 // until `run.stop`. Errors: those that leave a write's outcome open.

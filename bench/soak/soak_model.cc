@@ -6,7 +6,8 @@
 namespace tessera::bench {
 namespace {
 
-// Rows gather around so many points: uniform rows in many dimensions have no neighbours to speak of.
+// Rows gather around so many points: uniform rows in many dimensions have no neighbours to speak
+// of.
 constexpr uint64_t kCenters = 1024;
 constexpr float kSpread = 0.7F;  // of a row around its centre, whose parts are within 1
 // Between sums of float products in different orders.
