@@ -20,6 +20,7 @@
 #include "bench/markdown.h"
 #include "bench/report.h"
 #include "bench/result.h"
+#include "bench/soak/soak.h"
 
 namespace tessera::bench {
 namespace {
@@ -160,6 +161,42 @@ void AddReport(CLI::App& app, ReportFlags* flags) {
   report->add_flag("--markdown", flags->markdown, "also print a table of what matters most");
 }
 
+struct SoakFlags {
+  SoakOptions options;
+  std::string limit = "256MiB";
+};
+
+void AddSoak(CLI::App& app, SoakFlags* flags) {
+  CLI::App* soak = app.add_subcommand(
+      "soak", "a server's memory and answers under writers with deletes and readers");
+  SoakOptions& options = flags->options;
+  soak->add_option("--rows", options.rows, "ids that there are")
+      ->check(CLI::Range(1000U, 1'000'000'000U))
+      ->capture_default_str();
+  soak->add_option("--dim", options.dim)->check(CLI::Range(1, 16384))->capture_default_str();
+  soak->add_option("--limit", flags->limit, "the server's memory limit")->capture_default_str();
+  soak->add_option("--seconds", options.seconds)->capture_default_str();
+  soak->add_option("--writers", options.writers)->check(CLI::Range(0, 64))->capture_default_str();
+  soak->add_option("--readers", options.readers)->check(CLI::Range(0, 64))->capture_default_str();
+  soak->add_option("--loaded", options.loaded, "part of the ids that a bulk load brings before")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  soak->add_option("--seed", options.seed)->capture_default_str();
+  soak->add_option("--slack", options.memory_slack, "anonymous memory above the limit, as a part")
+      ->capture_default_str();
+  soak->add_option("--server-binary", options.server_binary,
+                   "the `tessera` that is started; the one beside this program if missing");
+  soak->add_option("--work", options.work_dir, "directory for the data, removed at the end")
+      ->capture_default_str();
+}
+
+// Errors: kAborted when a bar is broken.
+absl::Status RunSoakCommand(SoakFlags flags) {
+  TESSERA_ASSIGN_OR_RETURN(flags.options.memory_limit, base::ParseByteSize(flags.limit));
+  TESSERA_ASSIGN_OR_RETURN(const bool good, RunSoak(flags.options, std::cout));
+  return good ? absl::OkStatus() : absl::AbortedError("a bar is broken");
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"Measures Tessera and its peers, and draws what was measured."};
   app.require_subcommand(1);
@@ -167,12 +204,16 @@ int Main(int argc, char** argv) {
   AddAnn(app, &ann);
   ReportFlags report;
   AddReport(app, &report);
+  SoakFlags soak;
+  AddSoak(app, &soak);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const absl::Status status = app.got_subcommand("ann") ? Ann(ann) : Report(report);
+  const absl::Status status = app.got_subcommand("ann")    ? Ann(ann)
+                              : app.got_subcommand("soak") ? RunSoakCommand(soak)
+                                                           : Report(report);
   if (status.ok()) return 0;
   std::cerr << "tessera_bench: " << status << '\n';
   return status.code() == absl::StatusCode::kInvalidArgument ? 2 : 1;

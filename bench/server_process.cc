@@ -60,7 +60,8 @@ absl::StatusOr<std::string> ReadLine(int fd, absl::Time deadline) {
 }
 
 // In the child, after fork: only async-signal-safe calls.
-[[noreturn]] void RunServer(const std::vector<char*>& arguments, int out, int log) {
+[[noreturn]] void RunServer(const std::vector<char*>& arguments, int out, int log, int group) {
+  if (group >= 0 && write(group, "0", 1) != 1) _exit(126);
   prctl(PR_SET_PDEATHSIG, SIGTERM);  // a server must not outlive a suite that crashes
   dup2(out, STDOUT_FILENO);
   dup2(log, STDERR_FILENO);
@@ -86,18 +87,25 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
 
+  const int group =
+      options.cgroup_procs.empty() ? -1 : open(options.cgroup_procs.c_str(), O_WRONLY | O_CLOEXEC);
+  if (group < 0 && !options.cgroup_procs.empty()) {
+    return absl::InternalError(absl::StrCat(options.cgroup_procs, ": ", std::strerror(errno)));
+  }
   int pipes[2];
   const int log = open(options.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log < 0 || pipe2(pipes, O_CLOEXEC) != 0) {
     absl::Status error =
         absl::InternalError(absl::StrCat(options.log_path, ": ", std::strerror(errno)));
     if (log >= 0) close(log);
+    if (group >= 0) close(group);
     return error;
   }
   const pid_t pid = fork();
-  if (pid == 0) RunServer(arguments, pipes[1], log);
+  if (pid == 0) RunServer(arguments, pipes[1], log, group);
   close(pipes[1]);
   close(log);
+  if (group >= 0) close(group);
   if (pid < 0) {
     close(pipes[0]);
     return absl::ResourceExhaustedError(absl::StrCat("fork: ", std::strerror(errno)));

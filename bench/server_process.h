@@ -15,10 +15,11 @@
 namespace tessera::bench {
 
 struct ServerProcessOptions {
-  std::string binary;         // "" is `tessera` beside the running program
-  std::string data_dir;       // made by the server when missing
-  uint64_t memory_limit = 0;  // bytes; 0: the server's default
-  std::string log_path;       // takes the server's messages
+  std::string binary;          // "" is `tessera` beside the running program
+  std::string data_dir;        // made by the server when missing
+  uint64_t memory_limit = 0;   // bytes; 0: the server's default
+  std::string log_path;        // takes the server's messages
+  std::string cgroup_procs{};  // the file that takes it into a control group; "" for none
 };
 
 class ServerProcess {

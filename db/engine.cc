@@ -18,6 +18,7 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr int kReadThreads = 16;
+constexpr uint64_t kReadReserveBytes = kMiB;
 constexpr std::string_view kLockName = "LOCK";
 constexpr std::string_view kRowsName = "rows";
 constexpr std::string_view kExtentsName = "extents";
@@ -86,8 +87,11 @@ absl::Status OpenStores(Engine& engine) {
       storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, kExtentsName), 1));
   engine.reads = std::make_unique<storage::PreadPool>(kReadThreads);
   TESSERA_ASSIGN_OR_RETURN(
-      engine.cache, storage::PageCache::Create(*engine.extents, *engine.reads, *engine.budget,
-                                               {.capacity_bytes = engine.plan.page_cache_bytes}));
+      engine.cache, storage::PageCache::Create(
+                        *engine.extents, *engine.reads, *engine.budget,
+                        {.capacity_bytes = engine.plan.page_cache_bytes,
+                         .pin_reserve_bytes = engine.plan.cache_reserve_bytes - kReadReserveBytes,
+                         .read_reserve_bytes = kReadReserveBytes}));
   engine.files = std::make_unique<version::ExtentFiles>(*engine.extents);
   version::Context& versions = engine.versions;
   versions.fs = engine.fs;
@@ -111,6 +115,7 @@ MemoryPlan PlanMemory(uint64_t limit_bytes) {
   const uint64_t rest =
       limit_bytes - plan.process_bytes - plan.row_cache_bytes - plan.write_buffer_bytes;
   plan.page_cache_bytes = rest / 100 * 42;
+  plan.cache_reserve_bytes = std::clamp(rest / 32, 4 * kMiB, 32 * kMiB);
   plan.fresh_bytes_max = rest / 100 * 10;
   plan.build_bytes_max = rest / 100 * 30;
   return plan;

@@ -33,6 +33,7 @@ namespace tessera::db {
 struct MemoryPlan {
   uint64_t limit_bytes = 0;
   uint64_t page_cache_bytes = 0;
+  uint64_t cache_reserve_bytes = 0;  // for what searches pin and read when the rest is taken
   uint64_t row_cache_bytes = 0;
   uint64_t write_buffer_bytes = 0;
   uint64_t process_bytes = 0;  // code, stacks, gRPC, what nobody accounts for

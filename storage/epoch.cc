@@ -88,6 +88,10 @@ void CacheGuard::Refresh() {
   }
 }
 
+uint64_t CacheGuard::epoch() const {
+  return slot_->pinned.load(std::memory_order_relaxed);  // written by this thread alone
+}
+
 uint64_t RetireEpoch() {
   return current_epoch.fetch_add(1, std::memory_order_seq_cst);
 }

@@ -31,6 +31,9 @@ class CacheGuard {
   // all they read. Does nothing inside another guard of the same thread.
   void Refresh();
 
+  // What is pinned, by the outermost guard of this thread: the lower, the longer ago.
+  uint64_t epoch() const;
+
  private:
   EpochSlot* const slot_;
 };

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include <sys/mman.h>
@@ -33,6 +35,11 @@ constexpr size_t kOwnSegmentPart = 4;
 constexpr size_t kHeadroomPart = 32;  // of the capacity
 // Segments the clock hand passes per eviction: bounds the time under the mutex.
 constexpr size_t kClockSteps = 8;
+// Of what the budget has left, the part that guards may pin before anybody waits for them.
+constexpr uint64_t kExcessPart = 4;
+// A guard that pins longer is not waited for: its thread may wait for one of ours.
+constexpr std::chrono::milliseconds kRoomWaitMax{1000};
+constexpr std::chrono::microseconds kRoomPoll{200};  // guards end without telling
 
 size_t RoundUp(size_t value, size_t to) {
   return (value + to - 1) / to * to;
@@ -89,21 +96,27 @@ bool FrameArena::Segment::Fits(size_t frame_bytes) const {
 }
 
 absl::StatusOr<std::unique_ptr<FrameArena>> FrameArena::Create(base::MemoryBudget& budget,
-                                                               uint64_t capacity_bytes) {
+                                                               uint64_t capacity_bytes,
+                                                               uint64_t pin_reserve_bytes) {
   TESSERA_ASSIGN_OR_RETURN(base::MemoryReservation capacity,
                            budget.Reserve(kComponent, capacity_bytes));
+  TESSERA_ASSIGN_OR_RETURN(base::MemoryReservation reserve,
+                           budget.Reserve(kComponent, pin_reserve_bytes));
   TESSERA_ASSIGN_OR_RETURN(base::MemoryReservation excess, budget.Reserve(kComponent, 0));
-  return std::unique_ptr<FrameArena>(
-      new FrameArena(capacity_bytes, std::move(capacity), std::move(excess)));
+  return std::unique_ptr<FrameArena>(new FrameArena(budget, capacity_bytes, std::move(capacity),
+                                                    std::move(reserve), std::move(excess)));
 }
 
-FrameArena::FrameArena(uint64_t capacity_bytes, base::MemoryReservation capacity,
+FrameArena::FrameArena(base::MemoryBudget& budget, uint64_t capacity_bytes,
+                       base::MemoryReservation capacity, base::MemoryReservation reserve,
                        base::MemoryReservation excess)
-    : capacity_bytes_(capacity_bytes),
+    : budget_(budget),
+      capacity_bytes_(capacity_bytes),
       segment_bytes_(SegmentBytes(capacity_bytes)),
       headroom_bytes_(
           std::max(segment_bytes_, static_cast<size_t>(capacity_bytes / kHeadroomPart))),
       capacity_(std::move(capacity)),
+      reserve_(std::move(reserve)),
       excess_(std::move(excess)) {}
 
 FrameArena::~FrameArena() {
@@ -123,6 +136,36 @@ FrameArena::~FrameArena() {
   for (SegmentPtr& segment : free_) {
     Unmap(std::move(segment));
   }
+}
+
+bool FrameArena::Announce(uint64_t bytes, bool must) {
+  base::MutexLock lock(&mu_);
+  Reclaim();
+  const uint64_t pinned_max =
+      headroom_bytes_ + reserve_.bytes() + budget_.available_bytes() / kExcessPart;
+  // The other half is for the oldest guard, which all others wait for.
+  const uint64_t pinned = limbo_bytes_ + announced_bytes_;
+  if (!must && pinned > 0 && pinned + bytes > pinned_max / 2) return false;
+  announced_bytes_ += bytes;
+  return true;
+}
+
+uint64_t FrameArena::BeginPublishing(uint64_t epoch, uint64_t bytes) {
+  // An eviction gains at least half a segment: twice as much may be pinned.
+  const uint64_t announced = 2 * RoundUp(bytes, segment_bytes_);
+  const auto deadline = std::chrono::steady_clock::now() + kRoomWaitMax;
+  bool must = false;
+  while (!Announce(announced, must)) {
+    must = OldestPinnedEpoch() >= epoch || std::chrono::steady_clock::now() >= deadline;
+    if (!must) std::this_thread::sleep_for(kRoomPoll);
+  }
+  return announced;
+}
+
+void FrameArena::EndPublishing(uint64_t announced) {
+  base::MutexLock lock(&mu_);
+  TESSERA_CHECK(announced <= announced_bytes_);
+  announced_bytes_ -= announced;
 }
 
 absl::StatusOr<const std::byte*> FrameArena::Publish(FrameTable& table, uint32_t unit,
@@ -196,10 +239,15 @@ absl::StatusOr<FrameArena::SegmentPtr> FrameArena::NewSegment(size_t bytes) {
     Unmap(std::move(free_.back()));
     free_.pop_back();
   }
-  if (charged_bytes_ + bytes > capacity_bytes_) {
-    TESSERA_RETURN_IF_ERROR(excess_.Resize(charged_bytes_ + bytes - capacity_bytes_));
+  if (const uint64_t excess = ExcessOf(charged_bytes_ + bytes); excess > 0) {
+    TESSERA_RETURN_IF_ERROR(excess_.Resize(excess));
   }
   return Map(bytes);
+}
+
+uint64_t FrameArena::ExcessOf(uint64_t charged_bytes) const {
+  const uint64_t set_aside = capacity_bytes_ + reserve_.bytes();
+  return charged_bytes > set_aside ? charged_bytes - set_aside : 0;
 }
 
 // A segment that takes no eviction to get, or null.
@@ -407,7 +455,7 @@ void FrameArena::Unmap(SegmentPtr segment) {
   TESSERA_CHECK(::munmap(segment->data, segment->bytes) == 0);
   charged_bytes_ -= segment->bytes;
   if (excess_.bytes() > 0) {
-    const uint64_t excess = charged_bytes_ > capacity_bytes_ ? charged_bytes_ - capacity_bytes_ : 0;
+    const uint64_t excess = ExcessOf(charged_bytes_);
     TESSERA_CHECK(excess <= excess_.bytes() && excess_.Resize(excess).ok());
   }
 }

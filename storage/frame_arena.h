@@ -11,8 +11,11 @@
 //
 // An evicted segment stays charged until no guard can see its frames. Segments that can be found
 // never exceed the capacity less a small headroom; only when guards pin so much that nothing can be
-// reused does the arena map more, charged to the budget on top of the capacity:
+// reused does the arena map more: first what was set aside for that, then charged to the budget:
 //   charged <= capacity + bytes evicted since the oldest living guard began + one segment
+// One slow search pins what all others evict meanwhile, so the excess has no bound of its own. When
+// the budget has little left, BeginPublishing holds back those who began later: the oldest guard
+// never waits, so all of them end, and what each adds is what it reads itself.
 //
 // Threads: every call from any thread. Source: log-structured memory as in Rumble et al.,
 //          "Log-structured memory for DRAM-based storage", FAST 2014, with FIFO-reinsertion (CLOCK)
@@ -39,12 +42,18 @@ namespace tessera::storage {
 
 class FrameArena {
  public:
-  // Errors: kResourceExhausted if the budget has not room for the capacity.
+  // Errors: kResourceExhausted if the budget has not room for the capacity and the reserve.
   static absl::StatusOr<std::unique_ptr<FrameArena>> Create(base::MemoryBudget& budget,
-                                                            uint64_t capacity_bytes);
+                                                            uint64_t capacity_bytes,
+                                                            uint64_t pin_reserve_bytes);
   ~FrameArena();
   FrameArena(const FrameArena&) = delete;
   FrameArena& operator=(const FrameArena&) = delete;
+
+  // Announces that about `bytes` will be published under a guard of that epoch, once what guards
+  // pin leaves room for it, no older guard lives, or a second is over. Returns what to end with.
+  uint64_t BeginPublishing(uint64_t epoch, uint64_t bytes);
+  void EndPublishing(uint64_t announced);
 
   // Copies `bytes` into a frame and makes it the unit's, unless the unit has one by now. Returns
   // the unit's frame, valid for the guards that live.
@@ -81,8 +90,8 @@ class FrameArena {
   };
   using SegmentPtr = std::unique_ptr<Segment>;
 
-  FrameArena(uint64_t capacity_bytes, base::MemoryReservation capacity,
-             base::MemoryReservation excess);
+  FrameArena(base::MemoryBudget& budget, uint64_t capacity_bytes, base::MemoryReservation capacity,
+             base::MemoryReservation reserve, base::MemoryReservation excess);
 
   absl::StatusOr<Segment*> SegmentFor(Priority priority, size_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -104,11 +113,16 @@ class FrameArena {
   void Unmap(SegmentPtr segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropFrame(Record& record, bool evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t AvailableBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool Announce(uint64_t bytes, bool must) ABSL_LOCKS_EXCLUDED(mu_);
+  // What is to be charged beyond capacity and reserve.
+  uint64_t ExcessOf(uint64_t charged_bytes) const;
 
+  const base::MemoryBudget& budget_;
   const uint64_t capacity_bytes_;
   const size_t segment_bytes_;
   const size_t headroom_bytes_;  // evicted ahead, so that it is reusable when it is needed
   const base::MemoryReservation capacity_;
+  const base::MemoryReservation reserve_;  // for what guards pin
 
   base::Mutex mu_;
   base::MemoryReservation excess_ ABSL_GUARDED_BY(mu_);
@@ -118,6 +132,7 @@ class FrameArena {
   std::vector<SegmentPtr> free_ ABSL_GUARDED_BY(mu_);
   uint64_t charged_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of all segments
   uint64_t limbo_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t announced_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t resident_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t resident_frames_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t evicted_frames_ ABSL_GUARDED_BY(mu_) = 0;

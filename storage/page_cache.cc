@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <deque>
 #include <limits>
 #include <set>
+#include <thread>
 #include <tuple>
 #include <utility>
 
@@ -14,12 +16,16 @@
 #include "base/status_macros.h"
 #include "storage/aligned_buffer.h"
 #include "storage/frame_arena.h"
+#include "storage/read_window.h"
 
 namespace tessera::storage {
 namespace {
 
-constexpr std::string_view kReadComponent = "page_cache_reads";
 constexpr uint64_t kReadBytesMin = kPlaneAlignment;
+// For a turn at the reserve: many reads of others.
+constexpr std::chrono::milliseconds kWindowWaitMax{5000};
+constexpr std::chrono::milliseconds kStepBackMax{10'000};
+constexpr std::chrono::milliseconds kStepBackPoll{1};
 
 // What a unit of 0 bytes points to.
 alignas(64) constexpr std::array<std::byte, 64> kNothing{};
@@ -104,19 +110,22 @@ absl::StatusOr<std::unique_ptr<PageCache>> PageCache::Create(ExtentStore& store,
                                                    " bytes within ", options.fetch_window_bytes,
                                                    ", each must be at least ", kReadBytesMin));
   }
-  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<FrameArena> arena,
-                           FrameArena::Create(budget, options.capacity_bytes));
+  TESSERA_ASSIGN_OR_RETURN(
+      std::unique_ptr<FrameArena> arena,
+      FrameArena::Create(budget, options.capacity_bytes, options.pin_reserve_bytes));
+  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<ReadWindows> windows,
+                           ReadWindows::Create(budget, options.read_reserve_bytes, kWindowWaitMax));
   return std::unique_ptr<PageCache>(
-      new PageCache(store, engine, budget, options, std::move(arena)));
+      new PageCache(store, engine, options, std::move(arena), std::move(windows)));
 }
 
-PageCache::PageCache(ExtentStore& store, ReadEngine& engine, base::MemoryBudget& budget,
-                     const PageCacheOptions& options, std::unique_ptr<FrameArena> arena)
+PageCache::PageCache(ExtentStore& store, ReadEngine& engine, const PageCacheOptions& options,
+                     std::unique_ptr<FrameArena> arena, std::unique_ptr<ReadWindows> windows)
     : store_(store),
       engine_(engine),
-      budget_(budget),
       options_(options),
-      arena_(std::move(arena)) {}
+      arena_(std::move(arena)),
+      windows_(std::move(windows)) {}
 
 PageCache::~PageCache() = default;
 
@@ -141,8 +150,12 @@ class PageCache::Fetcher {
  public:
   using Ready = absl::FunctionRef<void(size_t request, const std::byte* data)>;
 
-  Fetcher(PageCache& cache, std::span<const FetchRequest> requests, Ready ready)
-      : cache_(cache), requests_(requests), ready_(ready) {}
+  Fetcher(PageCache& cache, const CacheGuard& guard, std::span<const FetchRequest> requests,
+          Ready ready)
+      : cache_(cache), guard_(guard), requests_(requests), ready_(ready) {}
+  Fetcher(const Fetcher&) = delete;
+  Fetcher& operator=(const Fetcher&) = delete;
+  ~Fetcher() { EndPublishing(); }
 
   absl::Status Run(FetchStats* stats);
 
@@ -150,6 +163,7 @@ class PageCache::Fetcher {
   struct Miss {
     size_t request;
     ByteRange range;
+    bool delivered = false;
   };
   struct Read {
     std::shared_ptr<const base::RandomAccessFile> file;
@@ -160,11 +174,18 @@ class PageCache::Fetcher {
     AlignedBuffer buffer;  // while under way
   };
 
+  // Reads and hands on; hands on `resident` as well, while the first reads are under way.
+  void ReadMisses(std::span<const std::pair<size_t, const std::byte*>> resident);
   void PlanReads();
-  absl::Status ReserveWindow();
+  absl::Status TakeWindow();
+  void EndPublishing() {
+    if (announced_ > 0) cache_.arena_->EndPublishing(std::exchange(announced_, 0));
+  }
   absl::Status SubmitSome(ReadBatch& batch);
   void Complete(const ReadCompletion& completion);
-  absl::Status Deliver(const Miss& miss, const Read& read, size_t bytes_read);
+  absl::Status Deliver(Miss& miss, const Read& read, size_t bytes_read);
+  void StepBack();
+  bool MayStepBack() const;
   void Note(const absl::Status& status) {
     if (first_error_.ok()) {
       first_error_ = status;
@@ -172,16 +193,22 @@ class PageCache::Fetcher {
   }
 
   PageCache& cache_;
+  const CacheGuard& guard_;
   const std::span<const FetchRequest> requests_;
   const Ready ready_;
 
   std::vector<Miss> misses_;
   std::vector<Read> reads_;
-  base::MemoryReservation window_;
+  uint64_t announced_ = 0;  // to the arena
+  ReadWindow window_;
   size_t next_read_ = 0;
   uint64_t under_way_bytes_ = 0;
   FetchStats stats_;
   absl::Status first_error_;
+  // The arena has refused a frame that it will have when older guards are gone.
+  bool stepped_back_ = false;
+  const std::chrono::steady_clock::time_point deadline_ =
+      std::chrono::steady_clock::now() + kStepBackMax;  // for that
 };
 
 absl::Status PageCache::Fetcher::Run(FetchStats* stats) {
@@ -200,10 +227,23 @@ absl::Status PageCache::Fetcher::Run(FetchStats* stats) {
     }
   }
 
+  ReadMisses(resident);
+  while (stepped_back_) {
+    StepBack();
+    ReadMisses({});
+  }
+  if (stats != nullptr) {
+    stats->reads += stats_.reads;
+    stats->bytes_read += stats_.bytes_read;
+  }
+  return first_error_;
+}
+
+void PageCache::Fetcher::ReadMisses(std::span<const std::pair<size_t, const std::byte*>> resident) {
   std::unique_ptr<ReadBatch> batch;
   if (!misses_.empty()) {
     PlanReads();
-    Note(ReserveWindow());
+    Note(TakeWindow());
     if (first_error_.ok()) {
       batch = cache_.engine_.NewBatch();
       Note(SubmitSome(*batch));
@@ -218,15 +258,27 @@ absl::Status PageCache::Fetcher::Run(FetchStats* stats) {
       break;
     }
     Complete(*completion);
-    if (first_error_.ok()) {
+    if (first_error_.ok() && !stepped_back_) {
       Note(SubmitSome(*batch));
     }
   }
-  if (stats != nullptr) {
-    stats->reads += stats_.reads;
-    stats->bytes_read += stats_.bytes_read;
+}
+
+// Guards older than ours pin all that could be reused. Whoever waits for them must not keep them
+// waiting: so the window is given back, and what was read into it is read again.
+void PageCache::Fetcher::StepBack() {
+  stepped_back_ = false;
+  std::erase_if(misses_, [](const Miss& miss) { return miss.delivered; });
+  reads_.clear();
+  next_read_ = 0;
+  window_ = ReadWindow();
+  while (MayStepBack()) {
+    std::this_thread::sleep_for(kStepBackPoll);
   }
-  return first_error_;
+}
+
+bool PageCache::Fetcher::MayStepBack() const {
+  return OldestPinnedEpoch() < guard_.epoch() && std::chrono::steady_clock::now() < deadline_;
 }
 
 void PageCache::Fetcher::PlanReads() {
@@ -257,7 +309,7 @@ void PageCache::Fetcher::PlanReads() {
   }
 }
 
-absl::Status PageCache::Fetcher::ReserveWindow() {
+absl::Status PageCache::Fetcher::TakeWindow() {
   uint64_t sum = 0;
   uint64_t largest = 0;
   for (const Read& read : reads_) {
@@ -265,12 +317,10 @@ absl::Status PageCache::Fetcher::ReserveWindow() {
     largest = std::max(largest, read.bytes);
   }
   const uint64_t wanted = std::max(largest, std::min(sum, cache_.options_.fetch_window_bytes));
-  absl::StatusOr<base::MemoryReservation> window = cache_.budget_.Reserve(kReadComponent, wanted);
-  if (!window.ok() && wanted > largest) {
-    window = cache_.budget_.Reserve(kReadComponent, largest);  // one after the other, then
-  }
-  TESSERA_RETURN_IF_ERROR(window.status());
-  window_ = *std::move(window);
+  // Before the window: nobody waits for guards while others wait for its turn.
+  EndPublishing();
+  announced_ = cache_.arena_->BeginPublishing(guard_.epoch(), sum);
+  TESSERA_ASSIGN_OR_RETURN(window_, cache_.windows_->Take(wanted, largest));
   return absl::OkStatus();
 }
 
@@ -306,10 +356,12 @@ absl::Status PageCache::Fetcher::SubmitSome(ReadBatch& batch) {
 
 void PageCache::Fetcher::Complete(const ReadCompletion& completion) {
   Read& read = reads_[completion.tag];
-  if (completion.status.ok()) {
+  if (stepped_back_) {
+    // Read again later.
+  } else if (completion.status.ok()) {
     ++stats_.reads;
     stats_.bytes_read += completion.bytes;
-    for (size_t i = 0; i < read.miss_count; ++i) {
+    for (size_t i = 0; i < read.miss_count && !stepped_back_; ++i) {
       Note(Deliver(misses_[read.first_miss + i], read, completion.bytes));
     }
   } else {
@@ -320,7 +372,7 @@ void PageCache::Fetcher::Complete(const ReadCompletion& completion) {
   read.file.reset();
 }
 
-absl::Status PageCache::Fetcher::Deliver(const Miss& miss, const Read& read, size_t bytes_read) {
+absl::Status PageCache::Fetcher::Deliver(Miss& miss, const Read& read, size_t bytes_read) {
   const FetchRequest& request = requests_[miss.request];
   const uint64_t at = miss.range.offset - read.offset;
   if (at + miss.range.bytes > bytes_read) {
@@ -336,16 +388,22 @@ absl::Status PageCache::Fetcher::Deliver(const Miss& miss, const Read& read, siz
                                      miss.range.offset, " of extent file ", miss.range.file, ": ",
                                      verified.message()));
   }
-  TESSERA_ASSIGN_OR_RETURN(const std::byte* const data,
-                           cache_.arena_->Publish(*request.table, request.unit, bytes));
-  ready_(miss.request, data);
+  const absl::StatusOr<const std::byte*> data =
+      cache_.arena_->Publish(*request.table, request.unit, bytes);
+  if (absl::IsResourceExhausted(data.status()) && MayStepBack()) {
+    stepped_back_ = true;
+    return absl::OkStatus();
+  }
+  TESSERA_RETURN_IF_ERROR(data.status());
+  miss.delivered = true;
+  ready_(miss.request, *data);
   return absl::OkStatus();
 }
 
-absl::Status PageCache::Fetch(CacheGuard& /*guard*/, std::span<const FetchRequest> requests,
+absl::Status PageCache::Fetch(CacheGuard& guard, std::span<const FetchRequest> requests,
                               absl::FunctionRef<void(size_t request, const std::byte* data)> ready,
                               FetchStats* stats) {
-  return Fetcher(*this, requests, ready).Run(stats);
+  return Fetcher(*this, guard, requests, ready).Run(stats);
 }
 
 }  // namespace tessera::storage

@@ -12,7 +12,10 @@
 //   }
 //   cache.Fetch(guard, missing, [&](size_t i, const std::byte* data) { Scan(data); });
 //
-// Memory: see storage/frame_arena.h; within the capacity except for what living guards pin.
+// Memory: see storage/frame_arena.h; within the capacity except for what living guards pin. When
+// the
+//         budget is nearly full, who began later waits for guards that began before, instead of
+//         pinning more beside them.
 //
 // Threads: any, except that a FrameTable is destroyed when no other call uses it (its frames stay
 //          valid for the guards that live).
@@ -39,6 +42,7 @@ namespace tessera::storage {
 
 class FrameArena;
 class PageCache;
+class ReadWindows;
 
 // What is kept longer when the cache is full, best first.
 enum class Priority : uint8_t { kCodes = 0, kFine = 1, kRaw = 2 };
@@ -146,6 +150,10 @@ struct PageCacheOptions {
   uint64_t capacity_bytes = 0;
   // Bytes a Fetch has under way at most (one read is always allowed). Reserved while it runs.
   uint64_t fetch_window_bytes = uint64_t{4} << 20;
+  // Set aside at once, on top of the capacity, so that a full budget fails no ordinary Fetch: for
+  // what guards pin, and for reads that then go one after the other.
+  uint64_t pin_reserve_bytes = 0;
+  uint64_t read_reserve_bytes = 0;
   // Neighbouring units are read together up to this size ...
   uint32_t read_bytes_max = 128 << 10;
   // ... when no more than this lies between them.
@@ -166,7 +174,7 @@ class PageCache {
   static constexpr uint64_t kCapacityMin = uint64_t{64} << 10;
 
   // Errors: kInvalidArgument if an option is out of range; kResourceExhausted if the budget has not
-  //         room for the capacity.
+  //         room for the capacity and what is set aside.
   static absl::StatusOr<std::unique_ptr<PageCache>> Create(ExtentStore& store, ReadEngine& engine,
                                                            base::MemoryBudget& budget,
                                                            const PageCacheOptions& options);
@@ -186,7 +194,8 @@ class PageCache {
   //
   // Errors: the first one met; requests not passed to `ready` have failed. kDataLoss: a verifier
   //         refused what was read, the file is missing or too short; nothing of it is published.
-  //         kResourceExhausted: the budget has no room for the window's reads or for the excess.
+  //         kResourceExhausted: the budget has no room for the window's reads or for the excess,
+  //         and neither has what is set aside, after seconds of waiting for other guards and reads.
   absl::Status Fetch(CacheGuard& guard, std::span<const FetchRequest> requests,
                      absl::FunctionRef<void(size_t request, const std::byte* data)> ready,
                      FetchStats* stats = nullptr);
@@ -198,16 +207,16 @@ class PageCache {
   friend class FrameTable;
   class Fetcher;
 
-  PageCache(ExtentStore& store, ReadEngine& engine, base::MemoryBudget& budget,
-            const PageCacheOptions& options, std::unique_ptr<FrameArena> arena);
+  PageCache(ExtentStore& store, ReadEngine& engine, const PageCacheOptions& options,
+            std::unique_ptr<FrameArena> arena, std::unique_ptr<ReadWindows> windows);
 
   ExtentPin Pin(const std::vector<UnitRun>& runs);
 
   ExtentStore& store_;
   ReadEngine& engine_;
-  base::MemoryBudget& budget_;
   const PageCacheOptions options_;
   const std::unique_ptr<FrameArena> arena_;
+  const std::unique_ptr<ReadWindows> windows_;
 };
 
 }  // namespace tessera::storage

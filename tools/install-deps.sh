@@ -12,6 +12,7 @@ packages=(
   libabsl-dev librocksdb-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
   protobuf-compiler-grpc libc-ares-dev libre2-dev libssl-dev zlib1g-dev libsnappy-dev liblz4-dev
   libzstd-dev libbz2-dev libgflags-dev libfaiss-dev libopenblas-pthread-dev libsimdjson-dev
+  libjemalloc-dev
   nlohmann-json3-dev libcli11-dev
   libhnswlib-dev dataset-fashion-mnist
   libgtest-dev libgmock-dev
