@@ -1,6 +1,7 @@
 #include "db/data_directory.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -14,14 +15,17 @@
 namespace tessera::db {
 namespace {
 
+// What a creation that was cut short may leave, besides empty directories.
+constexpr std::array<std::string_view, 5> kWithoutData = {kLockName, kRowsName, "rows.synced",
+                                                          "rows.synced.new", "lost+found"};
+
 // Whether a directory without rows is empty, or is what a creation that was cut short leaves.
 // Otherwise it is somebody else's, and opening it would write to it and empty its scratch/; or it
 // is ours and its rows are gone, and opening it would remove all the rest.
 absl::Status CheckUnused(base::FileSystem& fs, const std::string& path) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(path));
   for (const std::string& name : names) {
-    // "rows", and what the row store keeps beside it.
-    bool ours = name == kLockName || name.starts_with(kRowsName) || name == "lost+found";
+    bool ours = std::find(kWithoutData.begin(), kWithoutData.end(), name) != kWithoutData.end();
     if (name == kScratchName || name == kExtentsName) {
       const auto inside = fs.List(base::JoinPath(path, name));
       ours = inside.ok() && inside->empty();

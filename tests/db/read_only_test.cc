@@ -136,7 +136,7 @@ TEST_P(ReadOnlyTest, WhereThereIsNothingNothingIsMade) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ClosedAndKilled, ReadOnlyTest, testing::Bool(),
-                         [](const auto& info) { return info.param ? "Killed" : "Closed"; });
+                         [](const auto& kind) { return kind.param ? "Killed" : "Closed"; });
 
 }  // namespace
 }  // namespace tessera::db
