@@ -267,12 +267,12 @@ absl::StatusOr<std::vector<LogVerdict>> JudgeLogs(base::FileSystem& fs, const st
 absl::Status MendLogs(base::FileSystem& fs, const std::string& dir,
                       const std::vector<LogVerdict>& verdicts) {
   // Later logs go first: as long as the torn one is torn, the next open does this again.
-  bool any = false;
   for (auto log = verdicts.rbegin(); log != verdicts.rend() && !log->kept; ++log) {
     TESSERA_RETURN_IF_ERROR(fs.RemoveFile(log->path));
-    any = true;
   }
-  if (any) TESSERA_RETURN_IF_ERROR(fs.SyncDirectory(dir));
+  // Also the names of those that stay: a killed process may not have come to it, and a log that is
+  // said to be durable must not vanish in a power cut.
+  TESSERA_RETURN_IF_ERROR(fs.SyncDirectory(dir));
   // Synced as well where nothing is wrong: a log that RocksDB has replayed may outlive a power cut
   // for a while, and must not turn into a torn one behind which acknowledged writes follow.
   for (const LogVerdict& log : verdicts) {

@@ -57,7 +57,7 @@ absl::StatusOr<std::vector<LogVerdict>> JudgeLogs(base::FileSystem& fs, const st
 //
 // Pre:    nobody else uses the directory.
 // Errors: what the file system answers.
-// Cost:   one fdatasync per log.
+// Cost:   one fdatasync per log, one fsync of the directory.
 absl::Status MendLogs(base::FileSystem& fs, const std::string& dir,
                       const std::vector<LogVerdict>& verdicts);
 
