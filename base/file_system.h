@@ -53,7 +53,7 @@ class WritableFile {
   virtual uint64_t size() const = 0;
 };
 
-// Held while it lives; taken by at most one process (and one holder in it).
+// Held while it lives: by one holder of one process, or by several that only read.
 class FileLock {
  public:
   virtual ~FileLock() = default;
@@ -94,6 +94,9 @@ class FileSystem {
   virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
   // kFailedPrecondition if another process or holder has it.
   virtual absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
+  // Held by any number of holders while nobody has it by Lock. Creates and changes nothing:
+  // kNotFound if there is no such file. kFailedPrecondition as above.
+  virtual absl::StatusOr<std::unique_ptr<FileLock>> LockShared(const std::string& path) = 0;
 };
 
 // The machine's own.

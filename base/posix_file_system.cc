@@ -2,7 +2,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <set>
+#include <map>
 #include <utility>
 
 #include <dirent.h>
@@ -232,13 +232,19 @@ class LockRegistry {
  public:
   using Key = std::pair<dev_t, ino_t>;
 
-  bool Insert(const Key& key) {
+  // False if another holder is in the way: any for an exclusive lock, an exclusive one else.
+  bool Insert(const Key& key, bool shared) {
     MutexLock lock(&mu_);
-    return held_.insert(key).second;
+    int& holders = held_[key];
+    if (shared ? holders < 0 : holders != 0) return false;
+    holders = shared ? holders + 1 : kExclusive;
+    return true;
   }
   void Erase(const Key& key) {
     MutexLock lock(&mu_);
-    held_.erase(key);
+    int& holders = held_[key];
+    holders = holders == kExclusive ? 0 : holders - 1;
+    if (holders == 0) held_.erase(key);
   }
 
   static LockRegistry& Get() {
@@ -248,7 +254,8 @@ class LockRegistry {
 
  private:
   Mutex mu_;
-  std::set<Key> held_ ABSL_GUARDED_BY(mu_);
+  static constexpr int kExclusive = -1;
+  std::map<Key, int> held_ ABSL_GUARDED_BY(mu_);  // how many share it, or kExclusive
 };
 
 class PosixFileLock final : public FileLock {
@@ -388,15 +395,25 @@ class PosixFs final : public FileSystem {
   }
 
   absl::StatusOr<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    TESSERA_ASSIGN_OR_RETURN(Descriptor fd, OpenDescriptor(path, O_RDWR | O_CREAT));
+    return LockFile(path, O_RDWR | O_CREAT, LOCK_EX);
+  }
+
+  absl::StatusOr<std::unique_ptr<FileLock>> LockShared(const std::string& path) override {
+    return LockFile(path, O_RDONLY, LOCK_SH);
+  }
+
+ private:
+  static absl::StatusOr<std::unique_ptr<FileLock>> LockFile(const std::string& path, int flags,
+                                                            int kind) {
+    TESSERA_ASSIGN_OR_RETURN(Descriptor fd, OpenDescriptor(path, flags));
     struct stat info{};
     if (::fstat(fd.get(), &info) != 0) return PosixError("fstat", path, errno);
     const LockRegistry::Key key(info.st_dev, info.st_ino);
-    if (!LockRegistry::Get().Insert(key)) {
+    if (!LockRegistry::Get().Insert(key, kind == LOCK_SH)) {
       return absl::FailedPreconditionError(
           absl::StrCat("lock ", path, ": already held in this process"));
     }
-    if (RetryOnInterrupt([&] { return ::flock(fd.get(), LOCK_EX | LOCK_NB); }) != 0) {
+    if (RetryOnInterrupt([&] { return ::flock(fd.get(), kind | LOCK_NB); }) != 0) {
       const int error = errno;
       LockRegistry::Get().Erase(key);
       if (error == EWOULDBLOCK) {

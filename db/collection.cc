@@ -93,6 +93,7 @@ absl::Status StoredCollection::RecoverIndexes() {
       return absl::DataLossError("index versions of two vector fields absorbed different rows");
     }
     absorbed_end_ = base::RowId{absorbed_end->second};
+    TESSERA_RETURN_IF_ERROR(engine_.extents->CheckPresent(storage::ReferencedFileEnds(version)));
     TESSERA_ASSIGN_OR_RETURN(
         fields_[i].index,
         version::OpenLeasedVersion(engine_.versions, fields_[i].schema, std::move(version)));
@@ -169,7 +170,9 @@ absl::Status StoredCollection::RemoveStaleFresh() {
     TESSERA_RETURN_IF_ERROR(DeleteKeys(*engine_.rows, Table::kFresh, FieldKey(record_.uid, number),
                                        FreshKey(record_.uid, number, absorbed_end_), &writes));
   }
-  return writes.empty() ? absl::OkStatus() : engine_.rows->Write(writes, Durability::kBuffered);
+  // What only reads passes them over, as it has above.
+  return writes.empty() || engine_.read_only ? absl::OkStatus()
+                                             : engine_.rows->Write(writes, Durability::kBuffered);
 }
 
 void StoredCollection::PublishView() {

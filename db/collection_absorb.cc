@@ -60,6 +60,7 @@ absl::Status StoredCollection::AbsorbLocked() {
   {
     base::MutexLock lock(&write_mu_);
     TESSERA_RETURN_IF_ERROR(CheckLive());
+    TESSERA_RETURN_IF_ERROR(engine_.CheckWritable());
     if (stopping_.load()) return absl::CancelledError("the database is closing");
     view = View();
     if (FreshCount(*view) == 0 && !WantsRebuild(*view)) return absl::OkStatus();

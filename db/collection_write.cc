@@ -78,6 +78,7 @@ base::Value Merged(const base::Value& old, const base::Value& changes) {
 
 absl::Status StoredCollection::CheckWritable() const {
   TESSERA_RETURN_IF_ERROR(CheckLive());
+  TESSERA_RETURN_IF_ERROR(engine_.CheckWritable());
   if (stopping_.load(std::memory_order_relaxed)) {
     return absl::UnavailableError("the database is closing");
   }

@@ -23,10 +23,19 @@ using storage::Durability;
 using storage::Table;
 using storage::WriteSet;
 
-absl::Status CheckFormatVersion(storage::RowStore& rows, const std::string& path) {
+absl::Status CheckFormatVersion(Engine& engine) {
+  storage::RowStore& rows = *engine.rows;
   TESSERA_ASSIGN_OR_RETURN(const std::optional<std::string> stored,
                            rows.Get(Table::kCatalog, kFormatVersionKey));
   if (!stored.has_value()) {
+    // It is written before anything else: without it there must be nothing.
+    const auto it = rows.NewIterator(Table::kCatalog, "");
+    TESSERA_RETURN_IF_ERROR(it->status());
+    if (it->Valid()) {
+      return absl::DataLossError(
+          absl::StrCat("data directory ", engine.path, " has a catalog without a format version"));
+    }
+    if (engine.read_only) return absl::OkStatus();
     WriteSet writes;
     std::string version;
     base::PutU32(&version, kDirectoryFormatVersion);
@@ -37,9 +46,9 @@ absl::Status CheckFormatVersion(storage::RowStore& rows, const std::string& path
   uint32_t version = 0;
   TESSERA_RETURN_IF_ERROR(decoder.U32(&version));
   if (version > kDirectoryFormatVersion) {
-    return absl::UnimplementedError(absl::StrCat("data directory ", path, " has format version ",
-                                                 version, ", this program reads up to ",
-                                                 kDirectoryFormatVersion));
+    return absl::UnimplementedError(
+        absl::StrCat("data directory ", engine.path, " has format version ", version,
+                     ", this program reads up to ", kDirectoryFormatVersion));
   }
   return absl::OkStatus();
 }
@@ -87,6 +96,7 @@ absl::Status DatabaseImpl::LoadCollections() {
     collections_.emplace(record.schema.name, std::move(collection));
   }
   TESSERA_RETURN_IF_ERROR(it->status());
+  if (engine_->read_only) return absl::OkStatus();
   const auto dropped = engine_->rows->NewIterator(Table::kCatalog, kDroppedKeyPrefix);
   for (; dropped->Valid(); dropped->Next()) {
     if (dropped->key().size() != kDroppedKeyPrefix.size() + sizeof(uint32_t)) {
@@ -101,6 +111,7 @@ absl::Status DatabaseImpl::LoadCollections() {
 
 absl::Status DatabaseImpl::CreateCollection(const base::CollectionSchema& schema) {
   TESSERA_RETURN_IF_ERROR(base::Validate(schema));
+  TESSERA_RETURN_IF_ERROR(engine_->CheckWritable());
   base::MutexLock lock(&mu_);
   TESSERA_RETURN_IF_ERROR(CheckOpen());
   if (collections_.contains(schema.name)) {
@@ -127,6 +138,7 @@ absl::Status DatabaseImpl::CreateCollection(const base::CollectionSchema& schema
 }
 
 absl::Status DatabaseImpl::DropCollection(std::string_view name) {
+  TESSERA_RETURN_IF_ERROR(engine_->CheckWritable());
   std::shared_ptr<StoredCollection> collection;
   {
     base::MutexLock lock(&mu_);
@@ -180,7 +192,7 @@ absl::Status DatabaseImpl::Close() {
   }
   for (const auto& [name, collection] : collections) collection->Close();
   engine_->maintenance.Stop();
-  return engine_->rows->SyncLog();
+  return engine_->read_only ? absl::OkStatus() : engine_->rows->SyncLog();
 }
 
 }  // namespace
@@ -188,8 +200,9 @@ absl::Status DatabaseImpl::Close() {
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                          const DatabaseOptions& options) {
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine, OpenEngine(path, options));
-  TESSERA_RETURN_IF_ERROR(CheckFormatVersion(*engine->rows, path));
-  auto database = std::make_unique<DatabaseImpl>(std::move(engine), options.background_absorb);
+  TESSERA_RETURN_IF_ERROR(CheckFormatVersion(*engine));
+  auto database = std::make_unique<DatabaseImpl>(std::move(engine),
+                                                 options.background_absorb && !options.read_only);
   TESSERA_RETURN_IF_ERROR(database->LoadCollections());
   return database;
 }

@@ -221,6 +221,9 @@ struct DatabaseOptions {
   int threads = 0;            // background and load threads; 0: one per core
   bool create_if_missing = true;
   bool background_absorb = true;
+  // Nothing is written to the directory, which may be one that cannot be written to: every change
+  // is kFailedPrecondition. A lock is taken if one can be had, together with others that only read.
+  bool read_only = false;
   base::FileSystem* fs = nullptr;  // null: the machine's own
 };
 
@@ -235,7 +238,9 @@ class Database {
   // Errors: kNotFound (create_if_missing off and no directory, or an empty one);
   //         kFailedPrecondition (locked by another process; a directory that holds something else:
   //         it stays untouched); kUnimplemented (written by a newer version); kInvalidArgument
-  //         (memory limit below kMemoryLimitFloor); kDataLoss (damage that recovery must not hide).
+  //         (memory limit below kMemoryLimitFloor); kDataLoss (damage that recovery must not hide:
+  //         the message names what is damaged or missing; nothing that may be needed was removed);
+  //         kPermissionDenied (the directory cannot be written to, see read_only).
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
                                                         const DatabaseOptions& options);
   virtual ~Database() = default;

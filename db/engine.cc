@@ -12,6 +12,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "db/data_directory.h"
 
 namespace tessera::db {
 namespace {
@@ -19,10 +20,6 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr int kReadThreads = 16;
 constexpr uint64_t kReadReserveBytes = kMiB;
-constexpr std::string_view kLockName = "LOCK";
-constexpr std::string_view kRowsName = "rows";
-constexpr std::string_view kExtentsName = "extents";
-constexpr std::string_view kScratchName = "scratch";
 
 uint64_t MachineMemoryBytes() {
   return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
@@ -33,58 +30,23 @@ int MachineThreads() {
   return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
-// Whether a directory without data is empty, or is what a creation that was cut short leaves.
-// Otherwise it is somebody else's, and opening it would write to it and empty its scratch/.
-absl::Status CheckUnused(base::FileSystem& fs, const std::string& path) {
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(path));
-  for (const std::string& name : names) {
-    bool ours = name == kLockName || name == kRowsName || name == "lost+found";
-    if (name == kScratchName || name == kExtentsName) {
-      const auto inside = fs.List(base::JoinPath(path, name));
-      ours = inside.ok() && inside->empty();
-    }
-    if (ours) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("directory ", path, " is not a Tessera data directory and not empty: it has ",
-                     name, "; name a new or an empty directory"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckDirectory(base::FileSystem& fs, const std::string& path, bool create) {
-  TESSERA_ASSIGN_OR_RETURN(const bool exists, fs.Exists(path));
-  if (exists) {
-    TESSERA_ASSIGN_OR_RETURN(const bool directory, fs.IsDirectory(path));
-    if (!directory) {
-      return absl::InvalidArgumentError(absl::StrCat("data directory ", path, " is a file"));
-    }
-    const std::string rows = base::JoinPath(path, kRowsName);
-    TESSERA_ASSIGN_OR_RETURN(const bool has_data, storage::RowStore::Exists(fs, rows));
-    if (has_data) return absl::OkStatus();
-    TESSERA_RETURN_IF_ERROR(CheckUnused(fs, path));
-    if (create) return absl::OkStatus();
-    return absl::NotFoundError(absl::StrCat("directory ", path, " holds no Tessera data"));
-  }
-  if (!create) {
-    return absl::NotFoundError(absl::StrCat("there is no data directory ", path));
-  }
-  TESSERA_RETURN_IF_ERROR(fs.CreateDirectory(path));
-  const size_t slash = path.find_last_of('/');
-  return fs.SyncDirectory(slash == std::string::npos ? "." : path.substr(0, slash + 1));
-}
-
 absl::Status OpenStores(Engine& engine) {
+  // One that only reads builds nothing: that share has room for what it cannot flush.
+  const uint64_t log_bytes =
+      engine.read_only ? storage::kLogBytesPerWriteBuffer * engine.plan.write_buffer_bytes : 0;
   TESSERA_ASSIGN_OR_RETURN(
       engine.fixed, engine.budget->Reserve("row store and process",
                                            engine.plan.process_bytes + engine.plan.row_cache_bytes +
-                                               engine.plan.write_buffer_bytes));
+                                               engine.plan.write_buffer_bytes + log_bytes));
   TESSERA_ASSIGN_OR_RETURN(
       engine.rows, storage::RowStore::Open(*engine.fs, base::JoinPath(engine.path, kRowsName),
                                            {.block_cache_bytes = engine.plan.row_cache_bytes,
-                                            .write_buffer_bytes = engine.plan.write_buffer_bytes}));
+                                            .write_buffer_bytes = engine.plan.write_buffer_bytes,
+                                            .read_only = engine.read_only}));
   TESSERA_ASSIGN_OR_RETURN(
       engine.extents,
-      storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, kExtentsName), 1));
+      storage::ExtentStore::Open(*engine.fs, base::JoinPath(engine.path, kExtentsName), 1,
+                                 {.read_only = engine.read_only}));
   engine.reads = std::make_unique<storage::PreadPool>(kReadThreads);
   TESSERA_ASSIGN_OR_RETURN(
       engine.cache, storage::PageCache::Create(
@@ -121,6 +83,12 @@ MemoryPlan PlanMemory(uint64_t limit_bytes) {
   return plan;
 }
 
+absl::Status Engine::CheckWritable() const {
+  if (!read_only) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "data directory ", path, " is open for reading only; open it for writing to change it"));
+}
+
 absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
                                                    const DatabaseOptions& options) {
   auto engine = std::make_unique<Engine>();
@@ -140,18 +108,15 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   }
   engine->plan = PlanMemory(limit);
   engine->budget = std::make_unique<base::MemoryBudget>(limit);
-  TESSERA_RETURN_IF_ERROR(CheckDirectory(*engine->fs, path, options.create_if_missing));
-  absl::StatusOr<std::unique_ptr<base::FileLock>> lock =
-      engine->fs->Lock(base::JoinPath(path, kLockName));
-  if (!lock.ok()) {
-    if (!absl::IsFailedPrecondition(lock.status())) return lock.status();
-    return absl::FailedPreconditionError(
-        absl::StrCat("data directory ", path, " is in use by another process"));
-  }
-  engine->lock = *std::move(lock);
+  engine->read_only = options.read_only;
+  TESSERA_RETURN_IF_ERROR(
+      CheckDirectory(*engine->fs, path, options.create_if_missing && !options.read_only));
+  TESSERA_ASSIGN_OR_RETURN(engine->lock, LockDirectory(*engine->fs, path, options.read_only));
+  TESSERA_RETURN_IF_ERROR(OpenStores(*engine));
+  if (options.read_only) return engine;
+  // Not before the stores have been found whole.
   TESSERA_RETURN_IF_ERROR(base::RemoveTree(*engine->fs, engine->scratch_path));
   TESSERA_RETURN_IF_ERROR(engine->fs->CreateDirectory(engine->scratch_path));
-  TESSERA_RETURN_IF_ERROR(OpenStores(*engine));
   return engine;
 }
 

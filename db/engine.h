@@ -2,6 +2,7 @@
 //
 // Directory:  LOCK            held while the directory is open
 //             rows/           the row store
+//             rows.synced     what of it is known to be durable
 //             extents/        extent files
 //             scratch/        spools of running loads; emptied at open
 //
@@ -12,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "base/file_system.h"
@@ -48,6 +50,7 @@ struct Engine {
   base::FileSystem* fs = nullptr;
   std::string path;
   std::string scratch_path;
+  bool read_only = false;
   int threads = 1;
   MemoryPlan plan;
   // Destroyed in reverse: the budget and the lock outlive everything charged to them.
@@ -63,6 +66,9 @@ struct Engine {
   SearcherPool searchers;
   std::unique_ptr<query::HelperPool> helpers;  // of all batches of searches together
   Maintenance maintenance;
+
+  // kFailedPrecondition if the directory is open for reading only.
+  absl::Status CheckWritable() const;
 };
 
 // Locks the directory and opens its stores. Errors: as Database::Open.

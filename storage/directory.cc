@@ -3,9 +3,8 @@
 #include "base/status_macros.h"
 
 namespace tessera::storage {
-namespace {
 
-std::string Parent(std::string path) {
+std::string ParentDirectory(std::string path) {
   while (path.size() > 1 && path.back() == '/') {
     path.pop_back();
   }
@@ -16,11 +15,9 @@ std::string Parent(std::string path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-}  // namespace
-
 absl::Status CreateDurableDirectory(base::FileSystem& fs, const std::string& path) {
   TESSERA_RETURN_IF_ERROR(fs.CreateDirectory(path));
-  return fs.SyncDirectory(Parent(path));
+  return fs.SyncDirectory(ParentDirectory(path));
 }
 
 }  // namespace tessera::storage

@@ -11,6 +11,9 @@
 
 namespace tessera::storage {
 
+// The directory that holds what `path` names: "." for a plain name.
+std::string ParentDirectory(std::string path);
+
 // Creates `path`, unless it is there, and makes its name durable.
 //
 // Pre:    the directory that is to hold it exists and is durable itself.

@@ -88,6 +88,10 @@ absl::Status CheckHeader(std::span<const std::byte> header, uint32_t file) {
 
 }  // namespace
 
+bool IsExtentFileName(std::string_view name) {
+  return FileNumber(name).has_value();
+}
+
 ExtentWriter::~ExtentWriter() {
   if (!finished_) {
     // Best effort: what stays is unreferenced and goes with the next RemoveUnreferenced.
@@ -217,17 +221,19 @@ absl::StatusOr<std::unique_ptr<ExtentStore>> ExtentStore::Open(base::FileSystem&
         absl::StrCat("extent files of ", options.file_bytes_max, " bytes (at least ", kFileBytesMin,
                      "), ", options.open_files_max, " of them open (at least 1)"));
   }
-  TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
+  if (!options.read_only) TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
   std::unique_ptr<ExtentStore> store(new ExtentStore(fs, dir, options));
   TESSERA_RETURN_IF_ERROR(store->LoadFileList(next_file));
   return store;
 }
 
 absl::Status ExtentStore::LoadFileList(uint32_t next_file) {
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(dir_));
+  absl::StatusOr<std::vector<std::string>> names = fs_.List(dir_);
+  if (options_.read_only && absl::IsNotFound(names.status())) names = std::vector<std::string>();
+  TESSERA_RETURN_IF_ERROR(names.status());
   base::MutexLock lock(&mu_);
   next_file_ = std::max<uint32_t>(next_file, 1);
-  for (const std::string& name : names) {
+  for (const std::string& name : *names) {
     const std::optional<uint32_t> number = FileNumber(name);
     if (!number.has_value()) {
       continue;
@@ -241,7 +247,26 @@ absl::Status ExtentStore::LoadFileList(uint32_t next_file) {
   return absl::OkStatus();
 }
 
+absl::Status ExtentStore::CheckPresent(const std::map<uint32_t, uint64_t>& file_ends) const {
+  base::MutexLock lock(&mu_);
+  for (const auto& [file, end] : file_ends) {
+    const auto found = files_.find(file);
+    if (found == files_.end()) {
+      return absl::DataLossError(absl::StrCat("extent file ", FilePath(file),
+                                              " is missing, of which ", end,
+                                              " bytes are in use; put it back from a copy"));
+    }
+    if (found->second < end) {
+      return absl::DataLossError(absl::StrCat("extent file ", FilePath(file), " has ",
+                                              found->second, " bytes, ", end,
+                                              " are in use; put it back from a copy"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::unique_ptr<ExtentWriter> ExtentStore::NewWriter() {
+  TESSERA_CHECK(!options_.read_only);
   return std::unique_ptr<ExtentWriter>(new ExtentWriter(*this));
 }
 
@@ -385,6 +410,7 @@ absl::StatusOr<std::string> ExtentStore::Read(const ExtentRef& ref) {
 }
 
 absl::Status ExtentStore::RemoveUnreferenced(const std::set<uint32_t>& live_files) {
+  TESSERA_CHECK(!options_.read_only);
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(dir_));
   bool any = false;
   for (const std::string& name : names) {

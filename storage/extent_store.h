@@ -15,6 +15,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -57,7 +58,12 @@ struct ExtentStoreOptions {
   size_t open_files_max = 256;
   // Reads by OpenFile's callers bypass the kernel's page cache.
   bool direct_io = true;
+  // The directory is neither created nor changed: no writers, no removals.
+  bool read_only = false;
 };
+
+// Whether a file of that name is one of a store's.
+bool IsExtentFileName(std::string_view name);
 
 class ExtentStore;
 
@@ -136,7 +142,8 @@ class ExtentStore {
   // Opens or creates the directory. New files are numbered from the larger of `next_file` and one
   // more than the largest number found, so nothing that exists is ever overwritten.
   //
-  // Errors: kInvalidArgument if an option is out of range; those of the file system.
+  // Errors: kInvalidArgument if an option is out of range; those of the file system. A directory
+  //         that is only read may be missing.
   static absl::StatusOr<std::unique_ptr<ExtentStore>> Open(base::FileSystem& fs,
                                                            const std::string& dir,
                                                            uint32_t next_file,
@@ -145,7 +152,14 @@ class ExtentStore {
   ExtentStore(const ExtentStore&) = delete;
   ExtentStore& operator=(const ExtentStore&) = delete;
 
+  // Pre: the store is not open for reading only.
   std::unique_ptr<ExtentWriter> NewWriter();
+
+  // That the files are there and not shorter than what is published of them, without reading them.
+  // `file_ends`: file -> end of its last published extent.
+  //
+  // Errors: kDataLoss naming the first file that is missing or too short.
+  absl::Status CheckPresent(const std::map<uint32_t, uint64_t>& file_ends) const;
 
   // The file for reads, its header checked.
   //
@@ -168,7 +182,8 @@ class ExtentStore {
   // removal durable. Whoever has pinned such a file or holds it open can go on reading it.
   //
   // Pre: `live_files` has the published files of every writer destroyed by now, so the caller keeps
-  //      writers from being destroyed between taking the set and this call's return.
+  //      writers from being destroyed between taking the set and this call's return. The store is
+  //      not open for reading only.
   absl::Status RemoveUnreferenced(const std::set<uint32_t>& live_files);
 
   // Bytes of all finished files that were not removed.

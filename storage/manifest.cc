@@ -156,20 +156,23 @@ absl::Status TakeCounters(base::Decoder* in, VersionRecord* record) {
 
 }  // namespace
 
+std::map<uint32_t, uint64_t> ReferencedFileEnds(const VersionRecord& record) {
+  std::map<uint32_t, uint64_t> ends;
+  const auto add = [&ends](const ExtentRef& ref) {
+    if (ref.bytes == 0) return;
+    uint64_t& end = ends[ref.file];
+    end = std::max(end, ref.offset + ref.bytes);
+  };
+  for (const auto& [kind, extents] : record.planes) {
+    for (const ExtentRef& ref : extents) add(ref);
+  }
+  for (const auto& [kind, ref] : record.blobs) add(ref);
+  return ends;
+}
+
 std::set<uint32_t> ReferencedFiles(const VersionRecord& record) {
   std::set<uint32_t> files;
-  for (const auto& [kind, extents] : record.planes) {
-    for (const ExtentRef& ref : extents) {
-      if (ref.bytes != 0) {
-        files.insert(ref.file);
-      }
-    }
-  }
-  for (const auto& [kind, ref] : record.blobs) {
-    if (ref.bytes != 0) {
-      files.insert(ref.file);
-    }
-  }
+  for (const auto& [file, end] : ReferencedFileEnds(record)) files.insert(file);
   return files;
 }
 

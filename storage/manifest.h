@@ -60,6 +60,9 @@ struct VersionRecord {
 // The files the record names.
 std::set<uint32_t> ReferencedFiles(const VersionRecord& record);
 
+// The same with the end of the last extent that the record has in each.
+std::map<uint32_t, uint64_t> ReferencedFileEnds(const VersionRecord& record);
+
 // Pre:  sizes within the limits above, every plane has list_rows.size() extents.
 // Cost: about 10-20 bytes per list and plane.
 std::string EncodeVersionRecord(const VersionRecord& record);

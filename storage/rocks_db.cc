@@ -25,6 +25,7 @@
 #include "storage/directory.h"
 #include "storage/rocks_file_system.h"
 #include "storage/rocks_status.h"
+#include "storage/row_store_check.h"
 #include "storage/wal_check.h"
 
 namespace tessera::storage {
@@ -105,7 +106,7 @@ void SetLimits(const RowStoreOptions& options, rocksdb::Options* settings) {
   settings->max_bytes_for_level_base = uint64_t{128} << 20;
   settings->level_compaction_dynamic_level_bytes = true;
   // Bounds what an open has to replay, also when one table is written rarely.
-  settings->max_total_wal_size = 4 * options.write_buffer_bytes;
+  settings->max_total_wal_size = kLogBytesPerWriteBuffer * options.write_buffer_bytes;
   settings->max_manifest_file_size = uint64_t{16} << 20;
 }
 
@@ -114,7 +115,7 @@ void SetLimits(const RowStoreOptions& options, rocksdb::Options* settings) {
 RocksDb::RocksDb(base::FileSystem& file_system, std::string directory)
     : fs(file_system),
       dir(std::move(directory)),
-      disk(file_system),
+      disk(file_system, dir),
       errors(std::make_shared<RocksErrors>()) {}
 
 RocksDb::~RocksDb() {
@@ -135,14 +136,48 @@ rocksdb::Options RocksDb::TableFileOptions(Table which) const {
 
 absl::Status RocksDb::Open(const RowStoreOptions& options, const RocksDb* failed) {
   TESSERA_RETURN_IF_ERROR(CreateDurableDirectory(fs, dir));
+  LedgerState known;
   if (failed == nullptr) {
     TESSERA_ASSIGN_OR_RETURN(lock, fs.Lock(base::JoinPath(dir, "LOCK")));
+    TESSERA_ASSIGN_OR_RETURN(known, ReadLedger(fs, LedgerPath(dir)));
   } else {
     lock = failed->lock;
     next_bulk = failed->next_bulk.load();  // its writers' directories must not be used again
+    known = failed->ledger->state();
   }
-  TESSERA_RETURN_IF_ERROR(base::RemoveTree(fs, BulkDirectory(*this)));
-  TESSERA_RETURN_IF_ERROR(CheckLogs(fs, dir));
+  TESSERA_ASSIGN_OR_RETURN(const RowStoreFindings found, ExamineRowStore(fs, dir, known));
+  // From here on the directory is known to have everything. The ledger comes first: RocksDB's first
+  // change must find it.
+  const uint64_t sequence = known.sequence;
+  TESSERA_ASSIGN_OR_RETURN(ledger, SyncLedger::Create(fs, LedgerPath(dir), std::move(known)));
+  TESSERA_RETURN_IF_ERROR(MendLogs(fs, dir, found.logs));
+  for (const LogVerdict& log : found.logs) {
+    if (log.kept) ledger->LogsSynced(std::span(&log.whole, 1));
+  }
+  disk.Begin(ledger.get(), found.logs);
+  SetUp(options);
+  TESSERA_RETURN_IF_ERROR(OpenRocks(sequence));
+  disk.Release();
+  return base::RemoveTree(fs, BulkDirectory(*this));
+}
+
+absl::Status RocksDb::OpenForReading(const RowStoreOptions& options) {
+  // With the lock, if there is one to be had: a writer would remove files that are read.
+  absl::StatusOr<std::unique_ptr<base::FileLock>> shared =
+      fs.LockShared(base::JoinPath(dir, "LOCK"));
+  if (absl::IsFailedPrecondition(shared.status())) return shared.status();
+  if (shared.ok()) lock = *std::move(shared);
+  TESSERA_ASSIGN_OR_RETURN(const LedgerState known, ReadLedger(fs, LedgerPath(dir)));
+  TESSERA_ASSIGN_OR_RETURN(const RowStoreFindings found, ExamineRowStore(fs, dir, known));
+  if (!found.manifest.has_value()) {
+    return absl::NotFoundError(absl::StrCat("there is no row store in ", dir));
+  }
+  disk.Begin(nullptr, found.logs);
+  SetUp(options);
+  return OpenRocks(known.sequence);
+}
+
+void RocksDb::SetUp(const RowStoreOptions& options) {
   rocks_fs = NewRocksFileSystem(disk);
   env = rocksdb::NewCompositeEnv(rocks_fs);
   rocksdb::LRUCacheOptions cache_options;
@@ -152,14 +187,16 @@ absl::Status RocksDb::Open(const RowStoreOptions& options, const RocksDb* failed
   cache_options.num_shard_bits = cache_options.capacity >= (uint64_t{64} << 20) ? 2 : 0;
   cache = rocksdb::NewLRUCache(cache_options);
   // Flushing begins at half of the limit; at the limit writers wait for it, see ReserveWriteBuffer.
+  // One that only reads cannot flush what it replays: that is not charged to the cache, whose
+  // strict limit it could fill.
   write_buffer_bytes_max = options.write_buffer_bytes;
-  write_buffers =
-      std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes / 2, cache);
+  write_buffers = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes / 2,
+                                                                reads_only() ? nullptr : cache);
 
   settings = std::make_unique<rocksdb::Options>();
   settings->env = env.get();
-  settings->create_if_missing = true;
-  settings->create_missing_column_families = true;
+  settings->create_if_missing = !reads_only();
+  settings->create_missing_column_families = !reads_only();
   settings->paranoid_checks = true;
   settings->listeners.push_back(errors);
   settings->max_bgerror_resume_count = 0;  // no recovery of its own
@@ -173,7 +210,9 @@ absl::Status RocksDb::Open(const RowStoreOptions& options, const RocksDb* failed
   settings->wal_recovery_mode = rocksdb::WALRecoveryMode::kAbsoluteConsistency;
   settings->track_and_verify_wals_in_manifest = true;
   SetLimits(options, settings.get());
+}
 
+absl::Status RocksDb::OpenRocks(uint64_t sequence) {
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, *settings);
   for (size_t i = 0; i < kTableCount; ++i) {
@@ -181,12 +220,20 @@ absl::Status RocksDb::Open(const RowStoreOptions& options, const RocksDb* failed
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
-  TESSERA_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(*settings, dir, families, &handles, &opened),
-                                    absl::StrCat("opening the row store in ", dir)));
+  const rocksdb::Status status =
+      reads_only() ? rocksdb::DB::OpenForReadOnly(*settings, dir, families, &handles, &opened)
+                   : rocksdb::DB::Open(*settings, dir, families, &handles, &opened);
+  absl::Status result = FromRocks(status, absl::StrCat("opening the row store in ", dir));
+  // CURRENT is there: what is missing now is a file that the store needs.
+  if (absl::IsNotFound(result)) result = absl::DataLossError(result.message());
+  TESSERA_RETURN_IF_ERROR(result);
   db.reset(opened);
   unused = handles[0];
   std::copy(handles.begin() + 1, handles.end(), tables.begin());
-  return absl::OkStatus();
+  if (db->GetLatestSequenceNumber() >= sequence) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("the row store in ", dir, " ends with write ",
+                                          db->GetLatestSequenceNumber(), ", but had write ",
+                                          sequence, " when it was closed"));
 }
 
 absl::Status RocksDb::failure() const {
@@ -221,7 +268,12 @@ absl::Status RocksDb::Retire() {
                         absl::StrCat(status.message(), "; it has to be opened again"));
   }
   disk.Fence();
-  return CutLogsBehind(fs, dir, db->GetLatestSequenceNumber());
+  return CutLogsBehind(fs, dir, db->GetLatestSequenceNumber(),
+                       [&](const WalPosition& log) { return ledger->LogCut(log.log, log.bytes); });
+}
+
+absl::Status RocksDb::NoteClosed() {
+  return ledger->Closed(db->GetLatestSequenceNumber());
 }
 
 absl::Status RocksDb::SyncLog() {

@@ -20,6 +20,7 @@
 #include "base/mutex.h"
 #include "storage/rocks_disk.h"
 #include "storage/row_store.h"
+#include "storage/sync_ledger.h"
 
 namespace rocksdb {
 class Cache;
@@ -47,6 +48,11 @@ struct RocksDb {
 
   // `failed`: the one whose place it takes, after Retire; null if there is none.
   absl::Status Open(const RowStoreOptions& options, const RocksDb* failed = nullptr);
+  // Without changing anything on the disk; Write is refused then.
+  absl::Status OpenForReading(const RowStoreOptions& options);
+  bool reads_only() const { return ledger == nullptr; }
+  // Nothing is written after this: notes in the ledger what the next open has to find.
+  absl::Status NoteClosed();
   rocksdb::ColumnFamilyHandle* table(Table which) const {
     return tables[static_cast<size_t>(which)];
   }
@@ -72,7 +78,8 @@ struct RocksDb {
 
   base::FileSystem& fs;
   const std::string dir;
-  std::shared_ptr<base::FileLock> lock;  // released last
+  std::shared_ptr<base::FileLock> lock;  // released last; null if it could not be had for reading
+  std::shared_ptr<SyncLedger> ledger;    // null: open for reading only
   RocksDisk disk;
   std::shared_ptr<RocksErrors> errors;
   std::shared_ptr<rocksdb::FileSystem> rocks_fs;
@@ -87,6 +94,9 @@ struct RocksDb {
   std::atomic<uint64_t> next_bulk{1};
 
  private:
+  void SetUp(const RowStoreOptions& options);
+  // Opens RocksDB itself and compares what it has with what the ledger has.
+  absl::Status OpenRocks(uint64_t sequence);
   absl::Status FlushLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(flush_mu_);
 
   std::shared_mutex writing_mu_;  // held exclusively to retire

@@ -35,7 +35,8 @@ std::span<std::byte> Writable(char* data, size_t bytes) {
 
 class SequentialFile : public rocksdb::FSSequentialFile {
  public:
-  explicit SequentialFile(std::unique_ptr<base::RandomAccessFile> file) : file_(std::move(file)) {}
+  SequentialFile(std::unique_ptr<base::RandomAccessFile> file, uint64_t visible_bytes)
+      : file_(std::move(file)), visible_bytes_(visible_bytes) {}
 
   IOStatus Read(size_t bytes, const IOOptions& options, Slice* result, char* scratch,
                 IODebugContext* context) override {
@@ -53,7 +54,9 @@ class SequentialFile : public rocksdb::FSSequentialFile {
   IOStatus PositionedRead(uint64_t offset, size_t bytes, const IOOptions&, Slice* result,
                           char* scratch, IODebugContext*) override {
     *result = Slice(scratch, 0);
-    const absl::StatusOr<size_t> got = file_->Read(offset, Writable(scratch, bytes));
+    const auto wanted = static_cast<size_t>(
+        std::min<uint64_t>(bytes, visible_bytes_ - std::min(offset, visible_bytes_)));
+    const absl::StatusOr<size_t> got = file_->Read(offset, Writable(scratch, wanted));
     if (!got.ok()) return ToRocks(got.status());
     *result = Slice(scratch, *got);
     return IOStatus::OK();
@@ -61,6 +64,7 @@ class SequentialFile : public rocksdb::FSSequentialFile {
 
  private:
   const std::unique_ptr<base::RandomAccessFile> file_;
+  const uint64_t visible_bytes_;
   uint64_t offset_ = 0;
 };
 
@@ -86,11 +90,7 @@ class Directory : public rocksdb::FSDirectory {
  public:
   Directory(RocksDisk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
   IOStatus Fsync(const IOOptions&, IODebugContext*) override {
-    return ToRocks(disk_.Change([&] {
-      absl::Status status = disk_.fs().SyncDirectory(path_);
-      disk_.DirectorySynced(status.ok());
-      return status;
-    }));
+    return ToRocks(disk_.Change([&] { return disk_.SyncDirectory(path_); }));
   }
   IOStatus Close(const IOOptions&, IODebugContext*) override { return IOStatus::OK(); }
 
@@ -110,7 +110,9 @@ class RocksFileSystem : public rocksdb::FileSystem {
                              IODebugContext*) override {
     absl::StatusOr<std::unique_ptr<base::RandomAccessFile>> file = fs_.OpenForRead(path, {});
     if (!file.ok()) return ToRocks(file.status());
-    *result = std::make_unique<SequentialFile>(*std::move(file));
+    const uint64_t all = std::numeric_limits<uint64_t>::max();
+    *result =
+        std::make_unique<SequentialFile>(*std::move(file), disk_.VisibleBytes(path).value_or(all));
     return IOStatus::OK();
   }
 
@@ -147,7 +149,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
   IOStatus FileExists(const std::string& path, const IOOptions&, IODebugContext*) override {
     const absl::StatusOr<bool> exists = fs_.Exists(path);
     if (!exists.ok()) return ToRocks(exists.status());
-    return *exists ? IOStatus::OK() : IOStatus::NotFound(path);
+    return *exists && !Hidden(path) ? IOStatus::OK() : IOStatus::NotFound(path);
   }
 
   IOStatus GetChildren(const std::string& path, const IOOptions&, std::vector<std::string>* result,
@@ -155,6 +157,8 @@ class RocksFileSystem : public rocksdb::FileSystem {
     absl::StatusOr<std::vector<std::string>> names = fs_.List(path);
     if (!names.ok()) return ToRocks(names.status());
     *result = *std::move(names);
+    std::erase_if(*result,
+                  [&](const std::string& name) { return Hidden(base::JoinPath(path, name)); });
     return IOStatus::OK();
   }
 
@@ -162,11 +166,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
     if (path.ends_with(".sst") && !disk_.manifest_known()) {
       return IOStatus::IOError(path, "kept: the manifest may name it");  // the next open decides
     }
-    const absl::Status status = disk_.Change([&] { return fs_.RemoveFile(path); });
-    if (const std::optional<uint64_t> wal = WalNumber(path); wal.has_value() && status.ok()) {
-      disk_.wals().Removed(*wal);
-    }
-    return ToRocks(status);
+    return ToRocks(disk_.Remove(path));
   }
 
   IOStatus CreateDir(const std::string& path, const IOOptions&, IODebugContext*) override {
@@ -183,6 +183,10 @@ class RocksFileSystem : public rocksdb::FileSystem {
 
   IOStatus GetFileSize(const std::string& path, const IOOptions&, uint64_t* size,
                        IODebugContext*) override {
+    if (const std::optional<uint64_t> visible = disk_.VisibleBytes(path); visible.has_value()) {
+      *size = *visible;
+      return IOStatus::OK();
+    }
     return Take(fs_.FileSize(path), size);
   }
 
@@ -196,7 +200,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
     return Change([&] {
       TESSERA_RETURN_IF_ERROR(fs_.Rename(from, to));
       if (std::string_view(to).ends_with("/CURRENT")) {
-        disk_.CurrentRenamed();
+        disk_.CurrentRenamed(RocksFileNumber(from));
       }
       return absl::OkStatus();
     });
@@ -240,6 +244,9 @@ class RocksFileSystem : public rocksdb::FileSystem {
   }
 
  private:
+  // A log that an open for writing would remove.
+  bool Hidden(const std::string& path) const { return disk_.VisibleBytes(path) == 0; }
+
   template <typename T>
   static IOStatus Take(const absl::StatusOr<T>& from, T* to) {
     if (!from.ok()) return ToRocks(from.status());
@@ -255,6 +262,7 @@ class RocksFileSystem : public rocksdb::FileSystem {
                       std::unique_ptr<rocksdb::FSWritableFile>* result) {
     return Change([&] {
       // Not the same file emptied: one that was fenced off may still have it open.
+      disk_.Replaced(path);
       if (mode == base::WriteMode::kTruncate) {
         const absl::Status removed = fs_.RemoveFile(path);
         TESSERA_RETURN_IF_ERROR(absl::IsNotFound(removed) ? absl::OkStatus() : removed);

@@ -81,6 +81,7 @@ class ManifestFile : public rocksdb::FSWritableFile {
                const FileOptions& options)
       : rocksdb::FSWritableFile(options),
         disk_(disk),
+        number_(RocksFileNumber(path)),
         path_(std::move(path)),
         file_(std::move(file)),
         synced_bytes_(file_->size()) {}
@@ -96,6 +97,7 @@ class ManifestFile : public rocksdb::FSWritableFile {
     return Write([&] {
       TESSERA_RETURN_IF_ERROR(file_->Sync());
       synced_bytes_ = file_->size();
+      disk_.ManifestSynced(number_, synced_bytes_);
       return absl::OkStatus();
     });
   }
@@ -117,6 +119,7 @@ class ManifestFile : public rocksdb::FSWritableFile {
   }
 
   RocksDisk& disk_;
+  const uint64_t number_;
   const std::string path_;
   const std::unique_ptr<base::WritableFile> file_;
   uint64_t synced_bytes_;
@@ -178,6 +181,7 @@ class WalFile : public rocksdb::FSWritableFile {
       if (error_.ok()) {
         whole_bytes_ = file_->size();
         disk_.wals().Synced(number_, whole_bytes_);
+        disk_.LogSynced();
       } else {
         // What a failed sync has lost, a second one does not bring back.
         disk_.wals().Lost();

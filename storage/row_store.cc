@@ -16,6 +16,8 @@
 #include "storage/bulk_writer.h"
 #include "storage/rocks_db.h"
 #include "storage/rocks_status.h"
+#include "storage/row_store_check.h"
+#include "storage/sync_ledger.h"
 #include "storage/wal_check.h"
 
 namespace tessera::storage {
@@ -151,19 +153,22 @@ absl::StatusOr<std::unique_ptr<RowStore>> RowStore::Open(base::FileSystem& fs,
                                                          const RowStoreOptions& options) {
   TESSERA_RETURN_IF_ERROR(Validate(options));
   auto db = std::make_shared<RocksDb>(fs, dir);
-  TESSERA_RETURN_IF_ERROR(db->Open(options));
+  TESSERA_RETURN_IF_ERROR(options.read_only ? db->OpenForReading(options) : db->Open(options));
   return std::unique_ptr<RowStore>(new RowStore(std::move(db), options));
 }
 
 absl::StatusOr<bool> RowStore::Exists(base::FileSystem& fs, const std::string& dir) {
-  return fs.Exists(base::JoinPath(dir, "CURRENT"));  // RocksDB writes it last
+  TESSERA_ASSIGN_OR_RETURN(const LedgerState ledger, ReadLedger(fs, LedgerPath(dir)));
+  return RowStoreExists(fs, dir, ledger);
 }
 
 RowStore::~RowStore() {
-  // The second write is the watermark of the first, for the next open to find damage in it.
-  if (db()->failure().ok() && SyncLog().ok()) {
-    static_cast<void>(Write(WriteSet(), Durability::kBuffered));
-  }
+  const std::shared_ptr<RocksDb> last = db();
+  if (last->reads_only() || !last->failure().ok() || !SyncLog().ok()) return;
+  // The second write is the watermark of the first, for the next open to find damage in it, should
+  // the ledger be lost.
+  static_cast<void>(Write(WriteSet(), Durability::kBuffered));
+  static_cast<void>(last->NoteClosed());
 }
 
 std::shared_ptr<RocksDb> RowStore::db() const {
@@ -173,6 +178,10 @@ std::shared_ptr<RocksDb> RowStore::db() const {
 
 absl::StatusOr<std::shared_ptr<RocksDb>> RowStore::WritableDb() {
   std::shared_ptr<RocksDb> last = db();
+  if (last->reads_only()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the row store in ", last->dir, " is open for reading only"));
+  }
   if (last->failure().ok()) {
     return last;
   }

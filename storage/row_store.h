@@ -46,6 +46,8 @@ inline constexpr uint64_t kWriteBufferBytesMin = uint64_t{1} << 20;
 // Table files beyond these are closed and opened again as they are read.
 inline constexpr uint64_t kOpenTableFilesMax = 512;
 inline constexpr uint64_t kOpenTableFileBytes = uint64_t{16} << 10;
+// Logs are as long as this many times the write buffers.
+inline constexpr uint64_t kLogBytesPerWriteBuffer = 4;
 inline constexpr size_t kKeyBytesMax = size_t{64} << 10;
 
 // Changes that are applied together or not at all.
@@ -75,6 +77,9 @@ struct RowStoreOptions {
   uint64_t block_cache_bytes = uint64_t{32} << 20;
   // Rows in memory that are not yet in a table file, all tables together.
   uint64_t write_buffer_bytes = uint64_t{16} << 20;
+  // Nothing is written, not one byte, and no lock is needed: every change is refused. Takes memory
+  // for the rows of the logs besides, up to kLogBytesPerWriteBuffer times write_buffer_bytes.
+  bool read_only = false;
 };
 
 // What reads see while it lives, whatever is written since. Keeps the store's files alive, and, if
@@ -114,13 +119,16 @@ class RowStore {
   // snapshots and iterators.
   //
   // Errors: kInvalidArgument for options out of range; kDataLoss if something that was durable is
-  //         damaged; kUnimplemented for a store with tables this version does not know;
-  //         kFailedPrecondition if it is open already; kResourceExhausted for no space.
+  //         damaged or missing, nothing is removed then; kUnimplemented for a store with tables
+  //         this version does not know; kFailedPrecondition if it is open already;
+  //         kResourceExhausted for no space; kPermissionDenied; kNotFound, if nothing may be
+  //         written and there is no store.
   // Cost:   replays at most a few write buffers of logs.
   static absl::StatusOr<std::unique_ptr<RowStore>> Open(base::FileSystem& fs,
                                                         const std::string& dir,
                                                         const RowStoreOptions& options);
-  // Whether `dir` holds a store; one whose creation was cut short is none.
+  // Whether `dir` holds a store; one whose creation was cut short is none. kDataLoss if there is
+  // none, but there was.
   static absl::StatusOr<bool> Exists(base::FileSystem& fs, const std::string& dir);
   ~RowStore();
   RowStore(const RowStore&) = delete;
@@ -128,7 +136,8 @@ class RowStore {
 
   // Applies `changes` atomically; every later read sees them.
   //
-  // Errors: kInvalidArgument for a key longer than kKeyBytesMax; kResourceExhausted for no space;
+  // Errors: kInvalidArgument for a key longer than kKeyBytesMax; kFailedPrecondition if the store
+  //         is open for reading only; kResourceExhausted for no space;
   //         kInternal or kDataLoss for other I/O errors. After an error of the file system nothing
   //         is visible, but the changes may be found, whole, when the store is opened again. Later
   //         writes fail as well; once there is space again, a little more than the rows that are

@@ -209,53 +209,83 @@ bool DecodeWatermark(std::string_view bytes, WalPosition* durable) {
          decoder.Varint64(&durable->bytes).ok() && decoder.ExpectEnd().ok();
 }
 
-absl::Status CutLogsBehind(base::FileSystem& fs, const std::string& dir, uint64_t last_sequence) {
+absl::Status CutLogsBehind(base::FileSystem& fs, const std::string& dir, uint64_t last_sequence,
+                           absl::FunctionRef<absl::Status(const WalPosition&)> before_cut) {
   TESSERA_ASSIGN_OR_RETURN(const auto paths, ListLogs(fs, dir));
   for (const auto& [number, path] : paths) {
     TESSERA_ASSIGN_OR_RETURN(const LogScan scan, ScanLog(fs, path, number, last_sequence));
     if (scan.behind_last().has_value()) {
+      TESSERA_RETURN_IF_ERROR(before_cut({number, *scan.behind_last()}));
       TESSERA_RETURN_IF_ERROR(CutAndSync(fs, path, scan.behind_last()));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckLogs(base::FileSystem& fs, const std::string& dir) {
+absl::StatusOr<std::vector<LogVerdict>> JudgeLogs(base::FileSystem& fs, const std::string& dir,
+                                                  const std::map<uint64_t, uint64_t>& synced) {
   TESSERA_ASSIGN_OR_RETURN(const auto paths, ListLogs(fs, dir));
-  std::vector<LogScan> scans;
+  std::vector<LogVerdict> verdicts;
+  // A log that must be there and is not has nothing whole.
+  std::map<uint64_t, uint64_t> whole;
+  for (const auto& [log, bytes] : synced) whole[log] = 0;
   WalPosition durable;
   for (const auto& [number, path] : paths) {
-    TESSERA_ASSIGN_OR_RETURN(LogScan scan, ScanLog(fs, path, number));
-    scans.push_back(std::move(scan));
-    durable = std::max(durable, scans.back().durable());
+    TESSERA_ASSIGN_OR_RETURN(const LogScan scan, ScanLog(fs, path, number));
+    verdicts.push_back(
+        {.path = path, .whole = scan.whole(), .bytes = scan.bytes(), .damaged = scan.damaged()});
+    whole[number] = scan.whole().bytes;
+    durable = std::max(durable, scan.durable());
   }
-  for (size_t i = 0; i < scans.size(); ++i) {
-    const LogScan& scan = scans[i];
-    const bool too_short = scan.number() == durable.log;
-    if ((scan.damaged() || too_short) && scan.whole() < durable) {
-      return absl::DataLossError(
-          absl::StrCat("row store log ", paths[i].second, " is damaged at byte ",
-                       scan.whole().bytes, " of ", scan.bytes(), ", but everything up to byte ",
-                       durable.bytes, " of log ", durable.log, " was synced"));
+  for (const auto& [log, bytes] : synced) {
+    if (whole[log] >= bytes) continue;
+    const auto found = std::find_if(verdicts.begin(), verdicts.end(),
+                                    [log = log](const auto& v) { return v.whole.log == log; });
+    return absl::DataLossError(
+        found == verdicts.end()
+            ? absl::StrCat("row store log ", log, " is missing in ", dir, ", of which ", bytes,
+                           " bytes were synced")
+            : absl::StrCat("row store log ", found->path, " is damaged at byte ", whole[log],
+                           " of ", found->bytes, ", but ", bytes, " bytes of it were synced"));
+  }
+  for (const LogVerdict& log : verdicts) {
+    const bool too_short = log.whole.log == durable.log;
+    if ((log.damaged || too_short) && log.whole < durable) {
+      return absl::DataLossError(absl::StrCat(
+          "row store log ", log.path, " is damaged at byte ", log.whole.bytes, " of ", log.bytes,
+          ", but everything up to byte ", durable.bytes, " of log ", durable.log, " was synced"));
     }
   }
-
-  // Later logs go first: as long as the torn one is torn, the next open does this again.
   const auto torn =
-      std::find_if(scans.begin(), scans.end(), [](const LogScan& scan) { return scan.damaged(); });
-  const auto kept = static_cast<size_t>(torn - scans.begin()) + (torn == scans.end() ? 0 : 1);
-  for (size_t i = scans.size(); i > kept; --i) {
-    TESSERA_RETURN_IF_ERROR(fs.RemoveFile(paths[i - 1].second));
+      std::find_if(verdicts.begin(), verdicts.end(), [](const auto& log) { return log.damaged; });
+  if (torn != verdicts.end()) {
+    std::for_each(torn + 1, verdicts.end(), [](LogVerdict& log) { log.kept = false; });
   }
-  if (kept < scans.size()) TESSERA_RETURN_IF_ERROR(fs.SyncDirectory(dir));
+  return verdicts;
+}
+
+absl::Status MendLogs(base::FileSystem& fs, const std::string& dir,
+                      const std::vector<LogVerdict>& verdicts) {
+  // Later logs go first: as long as the torn one is torn, the next open does this again.
+  for (auto log = verdicts.rbegin(); log != verdicts.rend() && !log->kept; ++log) {
+    TESSERA_RETURN_IF_ERROR(fs.RemoveFile(log->path));
+  }
+  // Also the names of those that stay: a killed process may not have come to it, and a log that is
+  // said to be durable must not vanish in a power cut.
+  TESSERA_RETURN_IF_ERROR(fs.SyncDirectory(dir));
   // Synced as well where nothing is wrong: a log that RocksDB has replayed may outlive a power cut
   // for a while, and must not turn into a torn one behind which acknowledged writes follow.
-  for (size_t i = 0; i < kept; ++i) {
+  for (const LogVerdict& log : verdicts) {
+    if (!log.kept) break;
     TESSERA_RETURN_IF_ERROR(
-        CutAndSync(fs, paths[i].second,
-                   scans[i].damaged() ? std::optional(scans[i].whole().bytes) : std::nullopt));
+        CutAndSync(fs, log.path, log.damaged ? std::optional(log.whole.bytes) : std::nullopt));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> WholeBytes(base::FileSystem& fs, const std::string& path) {
+  TESSERA_ASSIGN_OR_RETURN(const LogScan scan, ScanLog(fs, path, 0));
+  return scan.whole().bytes;
 }
 
 }  // namespace tessera::storage

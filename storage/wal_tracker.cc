@@ -42,6 +42,29 @@ void WalTracker::Removed(uint64_t log) {
   Update();
 }
 
+void WalTracker::Named(uint64_t log) {
+  const base::MutexLock lock(&mu_);
+  for (auto it = logs_.begin(); it != logs_.end() && it->first <= log; ++it) {
+    it->second.named = true;
+  }
+}
+
+uint64_t WalTracker::newest() const {
+  const base::MutexLock lock(&mu_);
+  return logs_.empty() ? 0 : logs_.rbegin()->first;
+}
+
+std::vector<WalPosition> WalTracker::DurableLogs() const {
+  const base::MutexLock lock(&mu_);
+  std::vector<WalPosition> result;
+  for (const auto& [log, extent] : logs_) {
+    if (!extent.named || extent.synced_bytes == 0) break;
+    result.push_back({log, extent.synced_bytes});
+    if (extent.synced_bytes < extent.bytes) break;
+  }
+  return result;
+}
+
 void WalTracker::Lost() {
   const base::MutexLock lock(&mu_);
   lost_ = true;

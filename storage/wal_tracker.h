@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 
@@ -37,17 +38,25 @@ class WalTracker {
   void Grew(uint64_t log, uint64_t bytes);
   void Synced(uint64_t log, uint64_t bytes);
   void Removed(uint64_t log);
+  // The names of all logs up to `log` are durable.
+  void Named(uint64_t log);
+  // The largest log so far; 0: none.
+  uint64_t newest() const;
 
   // A log could not be synced or mended: what was written to it may be gone.
   void Lost();
 
   WalPosition durable() const;
+  // How long each log of the durable prefix is known to be after a power cut, those whose name is
+  // not durable and what follows them left out.
+  std::vector<WalPosition> DurableLogs() const;
   bool lost() const;
 
  private:
   struct Extent {
     uint64_t bytes = 0;
     uint64_t synced_bytes = 0;
+    bool named = false;
   };
 
   void Update() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

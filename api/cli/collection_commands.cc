@@ -105,7 +105,7 @@ std::string FieldsText(const base::CollectionSchema& schema) {
 
 absl::Status List(const NameFlags& flags, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   const auto schemas = client->ListCollections();
   TESSERA_RETURN_IF_ERROR(Finish(*client, schemas.status()));
   for (const base::CollectionSchema& schema : *schemas) {
@@ -176,7 +176,7 @@ std::string StatsText(const db::CollectionStats& stats, const ClientMemory& memo
 
 absl::Status Stats(const NameFlags& flags, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   const auto stats = client->Describe(flags.name);
   const auto memory = client->Memory();
   TESSERA_RETURN_IF_ERROR(Finish(*client, stats.ok() ? memory.status() : stats.status()));

@@ -52,7 +52,7 @@ absl::Status ExpectAll(const std::string& name, const std::vector<base::PointId>
 absl::Status Get(const PointFlags& flags, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, ParseIds(flags.ids));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   const auto described = client->Describe(flags.name);
   const auto points =
       client->Get(flags.name, ids, {.payload = true, .vectors = flags.with_vectors});

@@ -188,7 +188,7 @@ absl::Status Search(const SearchFlags& flags, const CliEnvironment& environment)
     id = *std::move(parsed);
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   return Finish(*client,
                 RunSearch(*client, flags, &queries, flags.id.empty() ? nullptr : &id, environment));
 }

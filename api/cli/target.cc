@@ -87,9 +87,14 @@ absl::StatusOr<std::unique_ptr<Client>> Connect(const TargetFlags& flags,
   options.create_if_missing = mode.create_if_missing;
   options.background_absorb = mode.background_absorb;
   options.threads = mode.threads;
-  TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<db::Database> database,
-                           environment.open_database(flags.data, options));
-  return NewLocalClient(std::move(database));
+  absl::StatusOr<std::unique_ptr<db::Database>> database =
+      environment.open_database(flags.data, options);
+  if (mode.reads_only && absl::IsPermissionDenied(database.status())) {
+    options.read_only = true;
+    database = environment.open_database(flags.data, options);
+  }
+  TESSERA_RETURN_IF_ERROR(database.status());
+  return NewLocalClient(*std::move(database));
 }
 
 absl::Status Finish(Client& client, const absl::Status& done) {

@@ -32,6 +32,7 @@ void AddTargetFlags(CLI::App& command, TargetFlags* flags);
 struct OpenMode {
   bool create_if_missing = false;
   bool background_absorb = false;  // a command that only reads shall not be disturbed
+  bool reads_only = false;         // it does so also where the directory cannot be written to
   int threads = 0;
 };
 

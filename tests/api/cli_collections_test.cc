@@ -249,6 +249,17 @@ TEST(CliTest, ADirectoryThatCannotBeOpenedFails) {
   EXPECT_EQ(result.err, "tessera: FAILED_PRECONDITION: locked by process 17\n");
 }
 
+TEST(CliTest, CommandsThatReadOpenADirectoryThatCannotBeWrittenTo) {
+  CliRunner runner;
+  runner.open_error = absl::PermissionDeniedError("open fake/LOCK: read-only file system");
+  EXPECT_EQ(runner.Run({"list", "--data", "fake"}).code, 1);
+  EXPECT_EQ(runner.opens(), 2);
+  EXPECT_TRUE(runner.last_options().read_only);
+  EXPECT_EQ(runner.Run({"drop", "c", "--data", "fake"}).code, 1);
+  EXPECT_EQ(runner.opens(), 3);
+  EXPECT_FALSE(runner.last_options().read_only);
+}
+
 TEST(CliTest, AServerThatIsNotThereFails) {
   CliRunner runner;
   std::string address;

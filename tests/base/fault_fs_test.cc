@@ -299,6 +299,24 @@ TEST(FaultFs, RulesFailChosenOperationsOnChosenPaths) {
   EXPECT_THAT(fs.List("/").status(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST(FaultFs, NothingChangesOnAReadOnlyFileSystem) {
+  FaultFs fs;
+  ASSERT_OK(fs.OpenForWrite("/f", base::WriteMode::kTruncate).status());
+  ASSERT_OK(fs.Lock("/LOCK").status());
+  fs.SetReadOnly(true);
+  const auto refused = StatusIs(absl::StatusCode::kPermissionDenied);
+  EXPECT_THAT(fs.OpenForWrite("/f", base::WriteMode::kAppend).status(), refused);
+  EXPECT_THAT(fs.OpenForWrite("/g", base::WriteMode::kTruncate).status(), refused);
+  EXPECT_THAT(fs.CreateDirectory("/d"), refused);
+  EXPECT_THAT(fs.RemoveFile("/f"), refused);
+  EXPECT_THAT(fs.Rename("/f", "/g"), refused);
+  EXPECT_THAT(fs.Lock("/LOCK").status(), refused);
+  EXPECT_OK(fs.LockShared("/LOCK").status());
+  EXPECT_OK(fs.OpenForRead("/f", {}).status());
+  fs.SetReadOnly(false);
+  EXPECT_OK(fs.RemoveFile("/f"));
+}
+
 TEST(FaultFs, HandlesAndLocksDoNotOutliveACut) {
   FaultFs fs;
   WriteDurably(fs, "/f", "x");

@@ -225,6 +225,22 @@ TEST_P(FileSystemTest, TellsTimeAndSpace) {
   EXPECT_THAT(fs_.FreeBytes(Path("f")), IsOkAndHolds(testing::Gt(0U)));
 }
 
+TEST_P(FileSystemTest, ASharedLockHasManyHoldersAndCreatesNothing) {
+  EXPECT_THAT(fs_.LockShared(Path("LOCK")).status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(fs_.Exists(Path("LOCK")), IsOkAndHolds(false));
+  const auto in_use = StatusIs(absl::StatusCode::kFailedPrecondition);
+  ASSERT_OK_AND_ASSIGN(auto alone, fs_.Lock(Path("LOCK")));
+  EXPECT_THAT(fs_.LockShared(Path("LOCK")).status(), in_use);
+  alone.reset();
+  ASSERT_OK_AND_ASSIGN(auto first, fs_.LockShared(Path("LOCK")));
+  ASSERT_OK_AND_ASSIGN(auto second, fs_.LockShared(Path("LOCK")));
+  EXPECT_THAT(fs_.Lock(Path("LOCK")).status(), in_use);
+  first.reset();
+  EXPECT_THAT(fs_.Lock(Path("LOCK")).status(), in_use);
+  second.reset();
+  EXPECT_OK(fs_.Lock(Path("LOCK")).status());
+}
+
 TEST_P(FileSystemTest, ALockHasOneHolder) {
   ASSERT_OK_AND_ASSIGN(auto lock, fs_.Lock(Path("LOCK")));
   EXPECT_THAT(fs_.Lock(Path("LOCK")).status(),

@@ -1,6 +1,7 @@
 #include "storage/wal_check.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -13,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "base/status_macros.h"
 #include "storage/row_store.h"
 #include "storage/wal_tracker.h"
 #include "tests/storage/rows.h"
@@ -55,6 +57,12 @@ void Replace(FaultFs& fs, const std::string& path, std::string_view bytes) {
   ASSERT_OK(file);
   ASSERT_OK((*file)->Append(std::as_bytes(std::span(bytes))));
   ASSERT_OK((*file)->Sync());
+}
+
+// By watermarks alone, as if the ledger were lost.
+absl::Status CheckAndMend(FaultFs& fs) {
+  TESSERA_ASSIGN_OR_RETURN(const std::vector<LogVerdict> logs, JudgeLogs(fs, kDir, {}));
+  return MendLogs(fs, kDir, logs);
 }
 
 std::vector<std::string> Keys(const RowStore& store, Table table) {
@@ -122,6 +130,25 @@ TEST(WalTracker, DurablePrefixEndsInTheFirstLogThatIsNotWhole) {
   EXPECT_EQ(tracker.durable(), (WalPosition{9, 10}));
 }
 
+TEST(WalTracker, LogsWithoutADurableNameAreNotDurable) {
+  WalTracker tracker;
+  tracker.Created(4);
+  tracker.Grew(4, 100);
+  tracker.Synced(4, 100);
+  EXPECT_THAT(tracker.DurableLogs(), IsEmpty());
+  EXPECT_EQ(tracker.newest(), 4);
+  tracker.Named(4);
+  EXPECT_THAT(tracker.DurableLogs(), ElementsAre(WalPosition{4, 100}));
+  tracker.Created(9);
+  tracker.Grew(9, 10);
+  tracker.Synced(9, 10);
+  EXPECT_THAT(tracker.DurableLogs(), ElementsAre(WalPosition{4, 100}));
+  tracker.Named(9);
+  EXPECT_THAT(tracker.DurableLogs(), ElementsAre(WalPosition{4, 100}, WalPosition{9, 10}));
+  tracker.Grew(4, 101);
+  EXPECT_THAT(tracker.DurableLogs(), ElementsAre(WalPosition{4, 100}));
+}
+
 TEST(WalCheck, EveryFlippedByteOfSyncedRowsIsDataLoss) {
   CrashedStore crashed(20, 0);
   std::mt19937_64 rng(TestSeed());
@@ -129,7 +156,7 @@ TEST(WalCheck, EveryFlippedByteOfSyncedRowsIsDataLoss) {
     SCOPED_TRACE(absl::StrCat("byte ", at, " of ", crashed.bytes.size()));
     const auto mask = static_cast<uint8_t>(1U << (rng() % 8));
     ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, mask));
-    const absl::Status status = CheckLogs(crashed.fs, kDir);
+    const absl::Status status = CheckAndMend(crashed.fs);
     if (at < crashed.before_last) {
       ASSERT_THAT(status, StatusIs(absl::StatusCode::kDataLoss));
       ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, mask));
@@ -140,7 +167,7 @@ TEST(WalCheck, EveryFlippedByteOfSyncedRowsIsDataLoss) {
       Replace(crashed.fs, crashed.log, crashed.bytes);
     }
   }
-  ASSERT_OK(CheckLogs(crashed.fs, kDir));
+  ASSERT_OK(CheckAndMend(crashed.fs));
   EXPECT_EQ(Contents(crashed.fs, crashed.log), crashed.bytes);
 }
 
@@ -162,7 +189,7 @@ TEST(WalCheck, RowsOfManyBlocksAreFollowed) {
   for (const uint64_t at : {uint64_t{0}, uint64_t{32'768}, uint64_t{40'000}, uint64_t{100'001},
                             crashed.before_last - 1}) {
     ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, 1));
-    EXPECT_THAT(CheckLogs(crashed.fs, kDir), StatusIs(absl::StatusCode::kDataLoss));
+    EXPECT_THAT(CheckAndMend(crashed.fs), StatusIs(absl::StatusCode::kDataLoss));
     ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, 1));
   }
   const std::unique_ptr<RowStore> store = MustOpen(crashed.fs);
@@ -174,7 +201,7 @@ TEST(WalCheck, TornTailIsCutAtEveryLength) {
   for (uint64_t length = crashed.synced_bytes; length <= crashed.bytes.size(); ++length) {
     SCOPED_TRACE(length);
     Replace(crashed.fs, crashed.log, crashed.bytes.substr(0, length));
-    ASSERT_OK(CheckLogs(crashed.fs, kDir));
+    ASSERT_OK(CheckAndMend(crashed.fs));
     const std::string cut = Contents(crashed.fs, crashed.log);
     ASSERT_GE(cut.size(), crashed.synced_bytes);
     ASSERT_EQ(cut, crashed.bytes.substr(0, cut.size()));
@@ -215,7 +242,13 @@ TEST(WalCheck, RecordsBehindASequenceAreCut) {
   for (const size_t value_bytes : {size_t{20}, size_t{15'000}}) {
     for (const uint64_t last : {0U, 1U, 7U, 19U, 20U, 1000U}) {
       CrashedStore crashed(10, 10, value_bytes);
-      ASSERT_OK(CutLogsBehind(crashed.fs, kDir, last));
+      WalPosition told;
+      ASSERT_OK(CutLogsBehind(crashed.fs, kDir, last, [&](const WalPosition& left) {
+        told = left;
+        return absl::OkStatus();
+      }));
+      EXPECT_EQ(last < 20, told.log == *WalNumber(crashed.log));
+      EXPECT_TRUE(last >= 20 || told.bytes == *crashed.fs.FileSize(crashed.log));
       const std::unique_ptr<RowStore> store = MustOpen(crashed.fs);
       ASSERT_NE(store, nullptr);
       EXPECT_THAT(Keys(*store, Table::kPoints), SizeIs(std::min<uint64_t>(last, 20)));
@@ -233,11 +266,32 @@ TEST(WalCheck, DamageAfterACleanCloseIsDataLoss) {
   store.reset();
   for (uint64_t at = 0; at < end; ++at) {
     ASSERT_OK(fs.CorruptByte(log, at, 0x80));
-    ASSERT_THAT(CheckLogs(fs, kDir), StatusIs(absl::StatusCode::kDataLoss)) << at;
+    ASSERT_THAT(CheckAndMend(fs), StatusIs(absl::StatusCode::kDataLoss)) << at;
     ASSERT_OK(fs.CorruptByte(log, at, 0x80));
   }
   store = MustOpen(fs);
   EXPECT_THAT(Keys(*store, Table::kPoints), ElementsAre("a", "b"));
+}
+
+// What the ledger knows needs no watermark behind it.
+TEST(WalCheck, EveryByteThatIsKnownToBeSyncedMustBeThere) {
+  CrashedStore crashed(5, 5);
+  const uint64_t log = *WalNumber(crashed.log);
+  const std::map<uint64_t, uint64_t> synced = {{log, crashed.bytes.size()}};
+  EXPECT_OK(JudgeLogs(crashed.fs, kDir, synced));
+  for (uint64_t length = 0; length < crashed.bytes.size(); ++length) {
+    Replace(crashed.fs, crashed.log, crashed.bytes.substr(0, length));
+    ASSERT_THAT(JudgeLogs(crashed.fs, kDir, synced), StatusIs(absl::StatusCode::kDataLoss));
+  }
+  Replace(crashed.fs, crashed.log, crashed.bytes);
+  for (uint64_t at = 0; at < crashed.bytes.size(); ++at) {
+    ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, 1));
+    ASSERT_THAT(JudgeLogs(crashed.fs, kDir, synced), StatusIs(absl::StatusCode::kDataLoss));
+    ASSERT_OK(crashed.fs.CorruptByte(crashed.log, at, 1));
+  }
+  ASSERT_OK(crashed.fs.RemoveFile(crashed.log));
+  EXPECT_THAT(JudgeLogs(crashed.fs, kDir, synced),
+              StatusIs(absl::StatusCode::kDataLoss, testing::HasSubstr("is missing")));
 }
 
 // Two logs that are both needed: a row of kIds is in the first, whose memtable is not flushed.

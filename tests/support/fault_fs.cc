@@ -178,7 +178,9 @@ class FaultFs::LockHandle final : public base::FileLock {
       : fs_(fs), node_(std::move(node)), life_(life) {}
   ~LockHandle() override {
     base::MutexLock lock(&fs_.mu_);
-    if (life_ == fs_.lives_) fs_.locked_.erase(node_.get());
+    if (life_ != fs_.lives_) return;
+    int& holders = fs_.locked_[node_.get()];
+    if (--holders <= 0) fs_.locked_.erase(node_.get());
   }
   LockHandle(const LockHandle&) = delete;
   LockHandle& operator=(const LockHandle&) = delete;
@@ -205,6 +207,11 @@ void FaultFs::FailFrom(int64_t operation) {
 void FaultFs::AddRule(FaultRule rule) {
   base::MutexLock lock(&mu_);
   rules_.push_back(std::move(rule));
+}
+
+void FaultFs::SetReadOnly(bool read_only) {
+  base::MutexLock lock(&mu_);
+  read_only_ = read_only;
 }
 
 void FaultFs::ClearRules() {
@@ -244,6 +251,10 @@ void FaultFs::Restart() {
 }
 
 FaultFs::Verdict FaultFs::Admit(FaultOp op, const std::string& path) {
+  if (read_only_) {
+    return {absl::PermissionDeniedError(absl::StrCat(path, ": read-only file system")), false,
+            false};
+  }
   ++now_seconds_;
   const int64_t number = operations_++;
   if (number >= fail_from_) {
@@ -474,14 +485,29 @@ absl::StatusOr<std::unique_ptr<base::FileLock>> FaultFs::Lock(const std::string&
   TESSERA_ASSIGN_OR_RETURN(Place place, Find(path));
   if (place.node != nullptr && place.node->is_directory) return IsADirectory(path);
   TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kLock, path));
+  if (read_only_) {
+    return absl::PermissionDeniedError(absl::StrCat(path, ": read-only file system"));
+  }
   if (place.node == nullptr) {
     place.node = std::make_shared<FaultNode>();
     tree_.Apply({{{place.directory, place.name, place.node}}});
   }
-  if (!locked_.insert(place.node.get()).second) {
+  if (!locked_.emplace(place.node.get(), -1).second) {
     return absl::FailedPreconditionError(absl::StrCat("lock ", path, ": already held"));
   }
   return std::make_unique<LockHandle>(*this, place.node, lives_);
+}
+
+absl::StatusOr<std::unique_ptr<base::FileLock>> FaultFs::LockShared(const std::string& path) {
+  base::MutexLock lock(&mu_);
+  TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(path));
+  TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kLock, path));
+  int& holders = locked_[file.get()];
+  if (holders < 0) {
+    return absl::FailedPreconditionError(absl::StrCat("lock ", path, ": already held"));
+  }
+  ++holders;
+  return std::make_unique<LockHandle>(*this, file, lives_);
 }
 
 }  // namespace tessera::inline test

@@ -17,9 +17,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <random>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,6 +89,10 @@ class FaultFs final : public base::FileSystem {
   void AddRule(FaultRule rule);
   void ClearRules();
 
+  // From now on everything that changes something, and the exclusive lock, is kPermissionDenied, as
+  // on a file system that is mounted for reading only.
+  void SetReadOnly(bool read_only);
+
   // Turns the power off and on again. No operation fails then, FailFrom and rules are forgotten.
   void CutPower(Tear tear);
   // kill -9: of bytes that were not flushed a random prefix survives, everything else stays. Rules
@@ -119,6 +123,7 @@ class FaultFs final : public base::FileSystem {
   absl::StatusOr<uint64_t> ModifiedSeconds(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<base::FileLock>> Lock(const std::string& path) override;
+  absl::StatusOr<std::unique_ptr<base::FileLock>> LockShared(const std::string& path) override;
 
  private:
   class ReadHandle;
@@ -155,7 +160,8 @@ class FaultFs final : public base::FileSystem {
   FaultTree tree_ ABSL_GUARDED_BY(mu_);
   std::mt19937_64 rng_ ABSL_GUARDED_BY(mu_);
   std::vector<FaultRule> rules_ ABSL_GUARDED_BY(mu_);
-  std::set<const FaultNode*> locked_ ABSL_GUARDED_BY(mu_);
+  std::map<const FaultNode*, int> locked_ ABSL_GUARDED_BY(mu_);  // how many share it; -1: one alone
+  bool read_only_ ABSL_GUARDED_BY(mu_) = false;
   int64_t operations_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t fail_from_ ABSL_GUARDED_BY(mu_) = kFaultNever;
   bool tripped_ ABSL_GUARDED_BY(mu_) = false;                  // an operation was under way already
