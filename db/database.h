@@ -97,8 +97,8 @@ struct SearchStats {
 };
 
 // Of more equally far points than there is room for, which are returned is not defined: another
-// limit may bring others. An exact search returns those of the smallest ids. A cosine is in [-1, 1];
-// that of a point with a copy of itself may be a rounding error below 1.
+// limit may bring others. An exact search returns those of the smallest ids. A cosine is in [-1,
+// 1]; that of a point with a copy of itself may be a rounding error below 1.
 struct SearchResult {
   std::vector<Hit> hits;  // best first, ties to the smaller id
   SearchStats stats;
@@ -195,10 +195,10 @@ class Collection {
   virtual absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                               const SearchParams& params) = 0;
 
-  // Searches for each of `queries` [count x dim] on one state of the collection, several at a time on
-  // the engine's threads, and hands query i's result to `sink` as it is there: in any order, from
-  // several threads at once. Results are those of Search. Ends early when a search or the sink fails.
-  // Errors: of the first query that failed, naming it: as Search; those of `sink`.
+  // Searches for each of `queries` [count x dim] on one state of the collection, several at a time
+  // on the engine's threads, and hands query i's result to `sink` as it is there: in any order,
+  // from several threads at once. Results are those of Search. Ends early when a search or the sink
+  // fails. Errors: of the first query that failed, naming it: as Search; those of `sink`.
   virtual absl::Status SearchBatch(std::span<const float> queries, const SearchParams& params,
                                    const BatchSink& sink) = 0;
 

@@ -2,10 +2,10 @@
 //
 // Squared L2, minus the inner product, or minus the cosine (0 if either vector is zero): smaller is
 // better. Where the query itself is made of elements of a one-byte type, sums are exact integers.
-// Sums that leave the range of f32 are taken again in double, and tiny queries are scaled: no result
-// is a NaN, a cosine is right for rows of any length, and it is in [-1, 1]. A squared distance is
-// finite when no squared length is over kNorm2Max; it is rounded to f32, which below 1.2e-38 has
-// fewer and fewer digits and below 7e-46 none.
+// Sums that leave the range of f32 are taken again in double, and tiny queries are scaled: no
+// result is a NaN, a cosine is right for rows of any length, and it is in [-1, 1]. A squared
+// distance is finite when no squared length is over kNorm2Max; it is rounded to f32, which
+// below 1.2e-38 has fewer and fewer digits and below 7e-46 none.
 //
 // Threads: concurrent calls of a prepared RowDistance allowed.
 #pragma once

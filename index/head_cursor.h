@@ -38,16 +38,17 @@ class HeadCursor {
 
   // Goes to before the first head of `index`, which outlives the calls of Next.
   //
-  // Shapes: query [dim], finite, in search space; eligible: empty (every list), or one bit per list,
+  // Shapes: query [dim], finite, in search space; eligible: empty (every list), or one bit per
+  // list,
   //         bit l % 64 of word l / 64. Both are copied, or not read again.
   // Cost:   comparing all heads as bytes; with a tier only the preparation of the query.
   void Begin(const HeadIndex& index, const float* query, std::span<const uint64_t> eligible = {});
 
   // Replaces `out` by the next min(n, left()) lists to probe, best first.
   //
-  // Heads are ranked with a query of one byte per dimension; a few more than wanted are ranked again
-  // in f32, so that order and distances are those of the decoded heads to f32 rounding; a head that
-  // belongs to the last few hits may rarely come in a later call. No list comes twice.
+  // Heads are ranked with a query of one byte per dimension; a few more than wanted are ranked
+  // again in f32, so that order and distances are those of the decoded heads to f32 rounding; a
+  // head that belongs to the last few hits may rarely come in a later call. No list comes twice.
   void Next(size_t n, std::vector<HeadHit>* out);
 
   // Eligible lists that were not returned yet.

@@ -21,8 +21,8 @@
 // Serialised (little-endian):
 //
 //   u32 magic "THD2" | u8 metric | u8 tier (0: none) | u32 dim | u32 heads | f32 unit |
-//   f32 origin[dim] | f32 scales[heads] | f32 spreads[heads] | u8 codes[heads * dim] | the tier, see head_tier.h |
-//   u32 CRC-32C of all before it
+//   f32 origin[dim] | f32 scales[heads] | f32 spreads[heads] | u8 codes[heads * dim] | the tier,
+//   see head_tier.h | u32 CRC-32C of all before it
 //
 // Up to a megabyte of codes a query is compared with all of them; beyond, a tier of groups and
 // one-bit codes picks the heads to compare. For 64 hits, on one core of a busy machine: glove-100,

@@ -61,9 +61,9 @@ struct HeadTierQuery {
 
 // What is wanted next.
 struct HeadTierWish {
-  size_t wanted = 0;    // heads; 1 .. left
-  size_t left = 0;      // heads that are not excluded
-  size_t returned = 0;  // excluded ones
+  size_t wanted = 0;                   // heads; 1 .. left
+  size_t left = 0;                     // heads that are not excluded
+  size_t returned = 0;                 // excluded ones
   std::span<const uint64_t> excluded;  // a bit per head; empty: none is
 };
 
@@ -77,11 +77,11 @@ class HeadTierScratch {
   std::unique_ptr<QueryCode> code_;
   std::vector<int8_t> bytes_;
   std::vector<float> projected_;
-  std::vector<float> point_;  // z(q)
-  HeadCursor cursor_;             // over the groups
-  std::vector<HeadHit> groups_;   // that it came to so far
+  std::vector<float> point_;     // z(q)
+  HeadCursor cursor_;            // over the groups
+  std::vector<HeadHit> groups_;  // that it came to so far
   std::vector<HeadHit> more_;
-  std::vector<uint64_t> mask_;  // of one group
+  std::vector<uint64_t> mask_;       // of one group
   std::vector<Survivor> survivors_;  // slots are positions in members_
   std::vector<float> estimates_;
 };

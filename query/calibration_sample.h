@@ -35,14 +35,15 @@ struct CalibrationQuery {
   bool MadeOf(base::RowId row) const { return row == sources[0] || row == sources[1]; }
 };
 
-// Draws up to `count` queries from the eligible rows of the index; fewer when there are not that many,
-// or hardly any are eligible. The same index and seed give the same queries.
+// Draws up to `count` queries from the eligible rows of the index; fewer when there are not that
+// many, or hardly any are eligible. The same index and seed give the same queries.
 //
 // Errors: as Searcher::Search.
 absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, size_t count,
                          uint64_t seed, std::vector<CalibrationQuery>* queries);
 
-// Finds the `count` nearest eligible rows of the index for every query, in one pass over the raw plane.
+// Finds the `count` nearest eligible rows of the index for every query, in one pass over the raw
+// plane.
 //
 // Errors: as Searcher::Search.
 // Memory: 12 * count bytes per query and thread.

@@ -1,8 +1,8 @@
 // Which rows a search may return: the one place that list scanner, exact scan, fresh rows and
 // calibration ask.
 //
-// Eligible are the live rows. What else decides about rows belongs here: a filter answers for a part
-// of the index with the words of MaskOf, or at once when it knows that none or all of its rows
+// Eligible are the live rows. What else decides about rows belongs here: a filter answers for a
+// part of the index with the words of MaskOf, or at once when it knows that none or all of its rows
 // match, and for fresh rows by evaluation.
 //
 // Threads: const member functions concurrently.
@@ -24,10 +24,10 @@ class Eligibility {
   // Eligible rows of the index.
   uint64_t count() const { return count_; }
 
-  // Writes one word for each block of 64 rows of the part, bit i for row 64 * block + i, and returns
-  // how many of its rows are eligible: 0 and part.rows allow for a shortcut. Bits of rows that the
-  // part does not have are set.
-  // Shape: mask [index::BlockCount(part.rows)]. Cost: O(rows / 64).
+  // Writes one word for each block of 64 rows of the part, bit i for row 64 * block + i, and
+  // returns how many of its rows are eligible: 0 and part.rows allow for a shortcut. Bits of rows
+  // that the part does not have are set. Shape: mask [index::BlockCount(part.rows)]. Cost: O(rows /
+  // 64).
   uint32_t MaskOf(const ListPart& part, uint64_t* mask) const;
   // The number alone.
   uint32_t CountIn(const ListPart& part) const;

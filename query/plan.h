@@ -26,10 +26,9 @@ struct SearchGoal {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
-// The way that reaches the goal, by the calibration of the view's index. Its settings.recall is what
-// is to be expected: 1 where every row is compared, because that was asked for, there is no index,
-// or its codes cannot reach the target.
-// Cost: under a microsecond.
+// The way that reaches the goal, by the calibration of the view's index. Its settings.recall is
+// what is to be expected: 1 where every row is compared, because that was asked for, there is no
+// index, or its codes cannot reach the target. Cost: under a microsecond.
 SearchRequest Plan(const SearchGoal& goal, const SearchView& view);
 
 }  // namespace tessera::query

@@ -1,4 +1,5 @@
-// One query in search space (index/search_space.h), and its dissimilarities there and as in replies.
+// One query in search space (index/search_space.h), and its dissimilarities there and as in
+// replies.
 //
 // Threads: const member functions concurrently.
 #pragma once

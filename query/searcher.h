@@ -13,8 +13,8 @@
 // is not in memory and not worth reading, rows go from codes to raw, in rounds, best estimates
 // first.
 //
-// Results: `limit` hits if that many rows are eligible; nearest first, ties to the smaller id. Of more
-// equally far rows than there is room for, those are returned that the search came by: another
+// Results: `limit` hits if that many rows are eligible; nearest first, ties to the smaller id. Of
+// more equally far rows than there is room for, those are returned that the search came by: another
 // limit may return others. An exact search compares all and returns those of the smallest ids.
 // Threads: a Searcher is one thread's scratch, reused from search to search; after the first few it
 //          allocates nothing. A search pins a cache epoch and writes nothing shared.

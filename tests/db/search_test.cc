@@ -149,7 +149,9 @@ TEST_F(SearchTest, LengthsThatWouldOverflowAreRefusedAndOthersNeverDo) {
   const std::vector<float> opposite(kDim, -most);
   ASSERT_OK(collection_->Upsert({MakePoint(1, longest), MakePoint(2, opposite)}, Ack::kMemory));
   for (const bool absorbed : {false, true}) {
-    if (absorbed) ASSERT_OK(collection_->Absorb());
+    if (absorbed) {
+      ASSERT_OK(collection_->Absorb());
+    }
     for (const bool exact : {false, true}) {
       SearchParams params;
       params.exact = exact;
