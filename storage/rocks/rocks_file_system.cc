@@ -1,4 +1,4 @@
-#include "storage/rocks_file_system.h"
+#include "storage/rocks/rocks_file_system.h"
 
 #include <algorithm>
 #include <limits>
@@ -15,10 +15,10 @@
 #include "rocksdb/slice.h"
 
 #include "base/status_macros.h"
-#include "storage/rocks_disk.h"
-#include "storage/rocks_output.h"
-#include "storage/rocks_status.h"
-#include "storage/wal_tracker.h"
+#include "storage/rocks/rocks_disk.h"
+#include "storage/rocks/rocks_output.h"
+#include "storage/rocks/rocks_status.h"
+#include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
 namespace {

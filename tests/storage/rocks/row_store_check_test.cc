@@ -1,5 +1,5 @@
 // What an open makes of a directory that lacks something, and opening one for reading only.
-#include "storage/row_store_check.h"
+#include "storage/rocks/row_store_check.h"
 
 #include <memory>
 #include <string>
@@ -11,8 +11,8 @@
 #include "gtest/gtest.h"
 
 #include "storage/bulk_writer.h"
+#include "storage/rocks/sync_ledger.h"
 #include "storage/row_store.h"
-#include "storage/sync_ledger.h"
 #include "tests/storage/rows.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/fs_image.h"
