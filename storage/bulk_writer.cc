@@ -11,8 +11,8 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "storage/rocks_db.h"
-#include "storage/rocks_status.h"
+#include "storage/rocks/rocks_db.h"
+#include "storage/rocks/rocks_status.h"
 
 namespace tessera::storage {
 namespace {

@@ -14,11 +14,11 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/bulk_writer.h"
-#include "storage/rocks_db.h"
-#include "storage/rocks_status.h"
-#include "storage/row_store_check.h"
-#include "storage/sync_ledger.h"
-#include "storage/wal_check.h"
+#include "storage/rocks/rocks_db.h"
+#include "storage/rocks/rocks_status.h"
+#include "storage/rocks/row_store_check.h"
+#include "storage/rocks/sync_ledger.h"
+#include "storage/rocks/wal_check.h"
 
 namespace tessera::storage {
 namespace {

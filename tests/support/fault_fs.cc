@@ -27,18 +27,6 @@ bool Holds(const FaultNodePtr& tree, const FaultNodePtr& wanted) {
   });
 }
 
-void CollectFiles(const FaultNode& directory, const std::string& path,
-                  std::vector<std::string>* out) {
-  for (const auto& [name, child] : directory.entries) {
-    const std::string child_path = absl::StrCat(path, "/", name);
-    if (child->is_directory) {
-      CollectFiles(*child, child_path, out);
-    } else {
-      out->push_back(child_path);
-    }
-  }
-}
-
 }  // namespace
 
 std::string_view ToString(Tear tear) {
@@ -333,10 +321,7 @@ absl::Status FaultFs::CorruptByte(const std::string& path, uint64_t offset, uint
 
 std::vector<std::string> FaultFs::Files() const {
   base::MutexLock lock(&mu_);
-  std::vector<std::string> files;
-  CollectFiles(*tree_.root(), "", &files);
-  std::sort(files.begin(), files.end());
-  return files;
+  return tree_.Files();
 }
 
 void FaultFs::SetFreeBytes(uint64_t bytes) {

@@ -40,6 +40,18 @@ void RestoreNames(FaultNode& directory) {
   }
 }
 
+void CollectFiles(const FaultNode& directory, const std::string& path,
+                  std::vector<std::string>* out) {
+  for (const auto& [name, child] : directory.entries) {
+    const std::string child_path = path + "/" + name;
+    if (child->is_directory) {
+      CollectFiles(*child, child_path, out);
+    } else {
+      out->push_back(child_path);
+    }
+  }
+}
+
 void TearFile(FaultNode& file, FaultSurvival survival, bool appended_last, std::mt19937_64& rng) {
   const bool truncation_survives = survival == FaultSurvival::kHalfOfLastAppend ||
                                    (survival == FaultSurvival::kRandomPrefix && rng() % 2 == 0);
@@ -83,6 +95,13 @@ void FaultNode::Sync() {
 
 FaultTree::FaultTree() : root_(std::make_shared<FaultNode>()) {
   root_->is_directory = true;
+}
+
+std::vector<std::string> FaultTree::Files() const {
+  std::vector<std::string> files;
+  CollectFiles(*root_, "", &files);
+  std::sort(files.begin(), files.end());
+  return files;
 }
 
 void FaultTree::Apply(FaultNameChange change) {

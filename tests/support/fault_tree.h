@@ -59,6 +59,9 @@ class FaultTree {
 
   const FaultNodePtr& root() const { return root_; }
 
+  // Paths of all files, ascending.
+  std::vector<std::string> Files() const;
+
   void Apply(FaultNameChange change);
   // A change that had begun when the machine failed: it counts at the next cut only.
   void SetUnderWay(FaultNameChange change) { under_way_ = std::move(change); }

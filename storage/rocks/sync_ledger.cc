@@ -1,4 +1,4 @@
-#include "storage/sync_ledger.h"
+#include "storage/rocks/sync_ledger.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "storage/rocks_output.h"
+#include "storage/rocks/rocks_output.h"
 
 #include <optional>
 #include <span>
@@ -12,9 +12,9 @@
 
 #include "base/mutex.h"
 #include "base/status_macros.h"
-#include "storage/rocks_disk.h"
-#include "storage/rocks_status.h"
-#include "storage/wal_tracker.h"
+#include "storage/rocks/rocks_disk.h"
+#include "storage/rocks/rocks_status.h"
+#include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
 namespace {

@@ -1,5 +1,5 @@
 // What an open makes of a directory that lacks something, and opening one for reading only.
-#include "storage/row_store_check.h"
+#include "storage/rocks/row_store_check.h"
 
 #include <memory>
 #include <string>
@@ -11,8 +11,8 @@
 #include "gtest/gtest.h"
 
 #include "storage/bulk_writer.h"
+#include "storage/rocks/sync_ledger.h"
 #include "storage/row_store.h"
-#include "storage/sync_ledger.h"
 #include "tests/storage/rows.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/fs_image.h"
@@ -104,6 +104,32 @@ TEST(RowStoreCheck, AnOlderManifestIsRefused) {
   const auto mixed = Restore(later);
   EXPECT_THAT(RowStore::Open(*mixed, kDir, kSmallRowStore),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("was in use already")));
+}
+
+// The end of a table file has no checksum of its own.
+TEST(RowStoreCheck, EveryBitOfATableFilesFooterIsRightOrRefused) {
+  const FsImage image = Build(/*killed=*/false);
+  const std::string path = PathIn(image, ".sst");
+  const std::string& whole = image.at(path);
+  for (size_t at = whole.size() - 53; at < whole.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      SCOPED_TRACE(absl::StrCat("bit ", bit, " of byte ", at, " of ", whole.size()));
+      FsImage damaged = image;
+      damaged[path][at] = static_cast<char>(static_cast<uint8_t>(whole[at]) ^ (1U << bit));
+      const auto fs = Restore(damaged);
+      const auto store = RowStore::Open(*fs, kDir, ReadOnly());
+      if (!store.ok()) {
+        ASSERT_THAT(store, StatusIs(absl::StatusCode::kDataLoss));
+        continue;
+      }
+      for (const auto& [key, value] : RowList{{"a", "1"}, {"b", "2"}}) {
+        const auto got = (*store)->Get(Table::kPoints, key);
+        if (!absl::IsDataLoss(got.status())) {
+          ASSERT_THAT(got, IsOkAndHolds(testing::Optional(testing::Eq(value))));
+        }
+      }
+    }
+  }
 }
 
 TEST(RowStoreCheck, WithoutTheLedgerAWholeDirectoryOpens) {

@@ -1,4 +1,4 @@
-#include "storage/rocks_db.h"
+#include "storage/rocks/rocks_db.h"
 
 #include <algorithm>
 #include <mutex>
@@ -23,10 +23,10 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/directory.h"
-#include "storage/rocks_file_system.h"
-#include "storage/rocks_status.h"
-#include "storage/row_store_check.h"
-#include "storage/wal_check.h"
+#include "storage/rocks/rocks_file_system.h"
+#include "storage/rocks/rocks_status.h"
+#include "storage/rocks/row_store_check.h"
+#include "storage/rocks/wal_check.h"
 
 namespace tessera::storage {
 namespace {

@@ -26,7 +26,7 @@
 
 #include "base/file_system.h"
 #include "base/mutex.h"
-#include "storage/wal_tracker.h"
+#include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
 

@@ -28,7 +28,7 @@
 #include "absl/status/statusor.h"
 
 #include "base/file_system.h"
-#include "storage/wal_tracker.h"
+#include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
 

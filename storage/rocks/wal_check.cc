@@ -1,4 +1,4 @@
-#include "storage/wal_check.h"
+#include "storage/rocks/wal_check.h"
 
 #include <algorithm>
 #include <array>

@@ -16,8 +16,8 @@
 #include "absl/status/statusor.h"
 
 #include "base/file_system.h"
-#include "storage/sync_ledger.h"
-#include "storage/wal_check.h"
+#include "storage/rocks/sync_ledger.h"
+#include "storage/rocks/wal_check.h"
 
 namespace tessera::storage {
 

@@ -1,4 +1,4 @@
-#include "storage/wal_tracker.h"
+#include "storage/rocks/wal_tracker.h"
 
 #include <algorithm>
 

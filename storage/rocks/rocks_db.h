@@ -18,9 +18,9 @@
 
 #include "base/file_system.h"
 #include "base/mutex.h"
-#include "storage/rocks_disk.h"
+#include "storage/rocks/rocks_disk.h"
+#include "storage/rocks/sync_ledger.h"
 #include "storage/row_store.h"
-#include "storage/sync_ledger.h"
 
 namespace rocksdb {
 class Cache;

@@ -22,9 +22,9 @@
 
 #include "base/file_system.h"
 #include "base/mutex.h"
-#include "storage/sync_ledger.h"
-#include "storage/wal_check.h"
-#include "storage/wal_tracker.h"
+#include "storage/rocks/sync_ledger.h"
+#include "storage/rocks/wal_check.h"
+#include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
 

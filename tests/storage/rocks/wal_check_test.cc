@@ -1,4 +1,4 @@
-#include "storage/wal_check.h"
+#include "storage/rocks/wal_check.h"
 
 #include <algorithm>
 #include <map>
@@ -15,8 +15,8 @@
 #include "gtest/gtest.h"
 
 #include "base/status_macros.h"
+#include "storage/rocks/wal_tracker.h"
 #include "storage/row_store.h"
-#include "storage/wal_tracker.h"
 #include "tests/storage/rows.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/seed.h"

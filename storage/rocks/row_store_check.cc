@@ -1,4 +1,4 @@
-#include "storage/row_store_check.h"
+#include "storage/rocks/row_store_check.h"
 
 #include <string_view>
 #include <utility>

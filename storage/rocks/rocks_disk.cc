@@ -1,4 +1,4 @@
-#include "storage/rocks_disk.h"
+#include "storage/rocks/rocks_disk.h"
 
 #include <mutex>
 #include <utility>
