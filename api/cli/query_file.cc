@@ -17,12 +17,12 @@ constexpr size_t kPortionBytes = size_t{8} << 20;
 
 }  // namespace
 
-QueryFile::QueryFile(std::string path, std::unique_ptr<VectorReader> reader)
-    : path_(std::move(path)), reader_(std::move(reader)) {}
+QueryFile::QueryFile(std::string path, VectorFormat format, std::unique_ptr<VectorReader> reader)
+    : path_(std::move(path)), format_(format), reader_(std::move(reader)) {}
 
 absl::StatusOr<QueryFile> QueryFile::Open(const std::string& path, VectorFormat format) {
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<VectorReader> reader, OpenVectorFile(path, format));
-  QueryFile file(path, std::move(reader));
+  QueryFile file(path, format, std::move(reader));
   if (const std::optional<uint64_t> rows = file.reader_->rows();
       rows.has_value() && *rows > kQueriesMax) {
     return file.TooMany(*rows);
@@ -53,11 +53,10 @@ absl::Status QueryFile::Next(size_t rows_max, QuerySet* queries) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<uint64_t>> CheckQueryFile(const std::string& path,
-                                                       VectorFormat format) {
+absl::StatusOr<std::optional<uint64_t>> QueryFile::CheckAll() const {
   std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored)) return std::optional<uint64_t>();
-  TESSERA_ASSIGN_OR_RETURN(QueryFile file, QueryFile::Open(path, format));
+  if (!std::filesystem::is_regular_file(path_, ignored)) return std::optional<uint64_t>();
+  TESSERA_ASSIGN_OR_RETURN(QueryFile file, QueryFile::Open(path_, format_));
   QuerySet queries;
   do {
     TESSERA_RETURN_IF_ERROR(file.Next(kQueriesMax, &queries));

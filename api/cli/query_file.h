@@ -36,19 +36,19 @@ class QueryFile {
 
   uint64_t rows_read() const { return rows_read_; }
 
+  // The number of queries in a file that can be read twice, after a look at all of them apart from
+  // Next, so that a damaged one is known before the first search; nothing for stdin and pipes.
+  // Errors: as Open and Next.
+  absl::StatusOr<std::optional<uint64_t>> CheckAll() const;
+
  private:
-  QueryFile(std::string path, std::unique_ptr<VectorReader> reader);
+  QueryFile(std::string path, VectorFormat format, std::unique_ptr<VectorReader> reader);
   absl::Status TooMany(uint64_t rows) const;
 
   std::string path_;
+  VectorFormat format_;
   std::unique_ptr<VectorReader> reader_;
   uint64_t rows_read_ = 0;
 };
-
-// The number of queries in a file that can be read twice, after a look at all of them, so that a
-// damaged one is known before the first search; nothing for stdin and pipes.
-// Errors: as Open and Next.
-absl::StatusOr<std::optional<uint64_t>> CheckQueryFile(const std::string& path,
-                                                       VectorFormat format);
 
 }  // namespace tessera::api

@@ -258,6 +258,11 @@ absl::Status RunSearch(Client& client, const SearchFlags& flags, QueryFile* quer
                                                    queries->dim(), ", the vectors of collection ",
                                                    flags.name, " have ", field.dim));
   }
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<uint64_t> count, queries->CheckAll());
+  if (!flags.with_payload) {
+    TESSERA_RETURN_IF_ERROR(
+        CheckAnswerBytes(flags, count.value_or(0) * Answers::BytesPerQuery(flags.limit)));
+  }
   FileSearch search(client, flags, environment);
   TESSERA_RETURN_IF_ERROR(search.Run(*queries, params));
   if (queries->rows_read() > 0) {
@@ -269,12 +274,6 @@ absl::Status RunSearch(Client& client, const SearchFlags& flags, QueryFile* quer
 absl::StatusOr<QueryFile> OpenQueries(const SearchFlags& flags) {
   TESSERA_ASSIGN_OR_RETURN(const VectorFormat format,
                            UsageErrorIfInvalid(FindVectorFormat(flags.queries, flags.format)));
-  TESSERA_ASSIGN_OR_RETURN(const std::optional<uint64_t> count,
-                           CheckQueryFile(flags.queries, format));
-  if (!flags.with_payload) {
-    TESSERA_RETURN_IF_ERROR(
-        CheckAnswerBytes(flags, count.value_or(0) * Answers::BytesPerQuery(flags.limit)));
-  }
   return QueryFile::Open(flags.queries, format);
 }
 

@@ -42,7 +42,7 @@ absl::Status TextError(const std::string& name, std::string_view begin) {
       name,
       ": is text, perhaps CSV with the vectors in a column; write its rows as JSON lines, "
       "{\"id\":..,\"vector\":[..],\"payload\":{..}}, in Python: for r in "
-      "csv.DictReader(open(FILE)): print(json.dumps({**r, \"vector\": "
+      "csv.DictReader(open(FILE)): print(json.dumps({**r, \"id\": int(r[\"id\"]), \"vector\": "
       "json.loads(r[COLUMN])}))"));
 }
 
