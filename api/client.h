@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "api/ingest.h"
 #include "base/point_id.h"
 #include "base/schema.h"
+#include "base/value.h"
 #include "db/database.h"
 
 namespace tessera::api {
@@ -37,6 +39,14 @@ class Client {
   virtual absl::StatusOr<db::CollectionStats> Describe(const std::string& name) = 0;
   virtual absl::StatusOr<ClientMemory> Memory() = 0;
 
+  virtual absl::StatusOr<uint64_t> Count(const std::string& name) = 0;
+  // A page; over gRPC it ends early where its points would be too many bytes for a reply.
+  virtual absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
+                                                const std::optional<base::PointId>& offset,
+                                                uint32_t limit, db::Projection with) = 0;
+  virtual absl::StatusOr<uint64_t> SetPayload(const std::string& name,
+                                              std::span<const base::PointId> ids,
+                                              const base::Value& payload) = 0;
   virtual absl::StatusOr<uint64_t> Delete(const std::string& name,
                                           std::span<const base::PointId> ids) = 0;
   virtual absl::StatusOr<std::vector<db::StoredPoint>> Get(const std::string& name,

@@ -8,6 +8,7 @@
 #include "api/convert.h"
 #include "api/status.h"
 #include "base/status_macros.h"
+#include "base/string_id.h"
 #include "base/strings.h"
 
 namespace tessera::api {
@@ -135,11 +136,7 @@ absl::StatusOr<base::PointId> FromProto(const v1::PointId& id) {
       return parsed;
     }
     case v1::PointId::kStr:
-      if (id.str().empty() || id.str().size() > base::kPointIdStringBytesMax) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "id has ", id.str().size(), " bytes, must have 1 .. ", base::kPointIdStringBytesMax));
-      }
-      return base::PointId(id.str());
+      return base::StringId(id.str());
     case v1::PointId::KIND_NOT_SET:
       break;
   }

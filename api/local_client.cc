@@ -38,6 +38,24 @@ class LocalClient : public Client {
                         .resident_bytes = AnonymousMemoryBytes()};
   }
 
+  absl::StatusOr<uint64_t> Count(const std::string& name) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    return collection->Count();
+  }
+
+  absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
+                                        const std::optional<base::PointId>& offset, uint32_t limit,
+                                        db::Projection with) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    return collection->Scroll(offset, limit, with);
+  }
+
+  absl::StatusOr<uint64_t> SetPayload(const std::string& name, std::span<const base::PointId> ids,
+                                      const base::Value& payload) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    return collection->SetPayload(ids, payload, db::Ack::kWal);
+  }
+
   absl::StatusOr<uint64_t> Delete(const std::string& name,
                                   std::span<const base::PointId> ids) override {
     TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));

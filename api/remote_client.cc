@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -117,6 +118,49 @@ class RemoteClient : public Client {
     return ClientMemory{.limit_bytes = response.memory().limit_bytes(),
                         .used_bytes = response.memory().used_bytes(),
                         .resident_bytes = response.memory().resident_bytes()};
+  }
+
+  absl::StatusOr<uint64_t> Count(const std::string& name) override {
+    v1::CountRequest request;
+    request.set_collection(name);
+    v1::CountResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Count(&context, request, &response)));
+    return response.count();
+  }
+
+  absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
+                                        const std::optional<base::PointId>& offset, uint32_t limit,
+                                        db::Projection with) override {
+    v1::ScrollRequest request;
+    request.set_collection(name);
+    if (offset.has_value()) api::ToProto(*offset, request.mutable_offset());
+    request.set_limit(limit);
+    request.set_with_payload(with.payload);
+    request.set_with_vectors(with.vectors);
+    v1::ScrollResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Scroll(&context, request, &response)));
+    db::ScrollPage page;
+    for (const v1::RetrievedPoint& point : response.points()) {
+      TESSERA_ASSIGN_OR_RETURN(page.points.emplace_back(), FromProto(point));
+    }
+    if (response.has_next_offset()) {
+      TESSERA_ASSIGN_OR_RETURN(page.next_offset, FromProto(response.next_offset()));
+    }
+    return page;
+  }
+
+  absl::StatusOr<uint64_t> SetPayload(const std::string& name, std::span<const base::PointId> ids,
+                                      const base::Value& payload) override {
+    v1::SetPayloadRequest request;
+    request.set_collection(name);
+    for (const base::PointId& id : ids) api::ToProto(id, request.add_ids());
+    request.set_payload(payload.ToJson());
+    v1::SetPayloadResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->SetPayload(&context, request, &response)));
+    return response.updated();
   }
 
   absl::StatusOr<uint64_t> Delete(const std::string& name,

@@ -3,10 +3,14 @@
 #include <charconv>
 #include <optional>
 
+#include <simdjson.h>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 #include "base/coding.h"
+#include "base/string_id.h"
+#include "base/strings.h"
 
 namespace tessera::base {
 namespace {
@@ -125,7 +129,19 @@ absl::StatusOr<PointId> PointId::Parse(std::string_view text) {
   }
   if (const std::optional<uint64_t> number = ParseNumber(text)) return PointId(*number);
   if (const std::optional<Uuid> uuid = ParseUuid(text)) return PointId(*uuid);
+  if (!simdjson::validate_utf8(text.data(), text.size())) {
+    return absl::InvalidArgumentError("point id is not UTF-8");
+  }
   return PointId(std::string(text));
+}
+
+absl::StatusOr<PointId> StringId(std::string_view text) {
+  absl::StatusOr<PointId> id = PointId::Parse(text);
+  if (!id.ok() || id->string() != nullptr) return id;
+  const bool is_number = id->number() != nullptr;
+  return absl::InvalidArgumentError(
+      absl::StrCat("id is the string \"", Sv(text), "\", which reads as a ",
+                   is_number ? "number" : "UUID", "; send it as ", is_number ? "num" : "uuid"));
 }
 
 }  // namespace tessera::base

@@ -1,4 +1,5 @@
-// The external id of a point: an unsigned 64-bit number, a UUID or a string.
+// The external id of a point: an unsigned 64-bit number, a UUID or a string that reads as neither
+// (string_id.h).
 #pragma once
 
 #include <array>
@@ -43,7 +44,7 @@ class PointId {
 
   // The decimal form of a number (no leading zero, fits) -> number, UUID form -> UUID, anything
   // else -> string.
-  // Errors: kInvalidArgument when empty or longer than kPointIdStringBytesMax.
+  // Errors: kInvalidArgument when empty, longer than kPointIdStringBytesMax or not UTF-8.
   static absl::StatusOr<PointId> Parse(std::string_view text);
 
   template <typename H>

@@ -37,6 +37,9 @@ struct ListId {
 };
 
 inline constexpr uint32_t kDimMax = 16384;
+// Squared lengths of vectors up to this keep every squared distance, at most the square of both
+// lengths together, and every inner product within f32, with room for rounding.
+inline constexpr double kNorm2Max = 8e37;
 inline constexpr uint32_t kLimitMax = 10000;
 
 }  // namespace tessera::base

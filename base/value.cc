@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/check.h"
+#include "base/json_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -142,8 +143,19 @@ absl::Status ParseError(simdjson::error_code code) {
       absl::StrCat("not valid JSON: ", simdjson::error_message(code)));
 }
 
+// Null: whole numbers over int64 are refused.
+using LargeKeys = std::set<std::string, std::less<>>*;
+
+absl::StatusOr<Value> ConvertLarge(uint64_t integer, LargeKeys large) {
+  if (large != nullptr) return Value(absl::StrCat(integer));
+  return absl::InvalidArgumentError(
+      absl::StrCat("JSON has the integer ", integer,
+                   ", must be -2^63 .. 2^63 - 1; in quotes, as text, it can be larger"));
+}
+
 // `depth` arrays and objects are around `element`.
-absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth) {
+absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth,
+                              LargeKeys large = nullptr) {
   using Type = simdjson::dom::element_type;
   const Type type = element.type();
   if ((type == Type::ARRAY || type == Type::OBJECT) && depth == kValueDepthMax) {
@@ -158,9 +170,7 @@ absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth) 
     case Type::INT64:
       return Value(element.get_int64().value_unsafe());
     case Type::UINT64:
-      return absl::InvalidArgumentError(absl::StrCat("JSON has the integer ",
-                                                     element.get_uint64().value_unsafe(),
-                                                     ", must be -2^63 .. 2^63 - 1"));
+      return ConvertLarge(element.get_uint64().value_unsafe(), large);
     case Type::DOUBLE:
       return Value(element.get_double().value_unsafe());
     case Type::STRING:
@@ -169,7 +179,7 @@ absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth) 
       Value::List list;
       const simdjson::dom::array children = element.get_array().value_unsafe();
       for (const simdjson::dom::element child : children) {
-        TESSERA_ASSIGN_OR_RETURN(Value value, Convert(child, depth + 1));
+        TESSERA_ASSIGN_OR_RETURN(Value value, Convert(child, depth + 1, large));
         list.push_back(std::move(value));
       }
       return Value(std::move(list));
@@ -178,7 +188,14 @@ absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth) 
       Value::Object object;
       const simdjson::dom::object children = element.get_object().value_unsafe();
       for (const auto& [key, child] : children) {
-        TESSERA_ASSIGN_OR_RETURN(Value value, Convert(child, depth + 1));
+        TESSERA_ASSIGN_OR_RETURN(Value value, Convert(child, depth + 1, large));
+        if (large != nullptr && depth == 0) {
+          if (child.type() == Type::UINT64) {
+            large->emplace(key);
+          } else if (const auto earlier = large->find(key); earlier != large->end()) {
+            large->erase(earlier);  // of a repeated key the last value stays
+          }
+        }
         object.insert_or_assign(std::string(key), std::move(value));
       }
       return Value(std::move(object));
@@ -210,6 +227,19 @@ absl::StatusOr<Value> ParseJson(std::string_view text) {
   }
   thread_local simdjson::dom::parser parser;
   return ParseWith(&parser, text);
+}
+
+absl::StatusOr<Value> ParseJsonKeepingLarge(std::string_view text,
+                                            std::set<std::string, std::less<>>* large_keys) {
+  large_keys->clear();
+  simdjson::dom::parser own;
+  thread_local simdjson::dom::parser kept;
+  simdjson::dom::parser& parser = text.size() > kKeptParserTextBytes ? own : kept;
+  simdjson::dom::element root;
+  if (const auto code = parser.parse(text.data(), text.size()).get(root); code) {
+    return ParseError(code);
+  }
+  return Convert(root, 0, large_keys);
 }
 
 }  // namespace tessera::base

@@ -31,10 +31,10 @@ absl::Status CheckComponents(const base::VectorFieldSchema& field, std::span<con
     }
     squared += double{values[i]} * values[i];
   }
-  if (squared > index::kNorm2Max) {
+  if (squared > base::kNorm2Max) {
     return absl::InvalidArgumentError(absl::StrCat(
         FieldLabel(field.name), " has a squared length of ", squared, ", must be at most ",
-        index::kNorm2Max, " so that distances are within the range of f32"));
+        base::kNorm2Max, " so that distances are within the range of f32"));
   }
   return absl::OkStatus();
 }

@@ -4,7 +4,7 @@
 // better. Where the query itself is made of elements of a one-byte type, sums are exact integers.
 // Sums that leave the range of f32 are taken again in double, and tiny queries are scaled: no
 // result is a NaN, a cosine is right for rows of any length, and it is in [-1, 1]. A squared
-// distance is finite when no squared length is over kNorm2Max; it is rounded to f32, which
+// distance is finite when no squared length is over base::kNorm2Max; it is rounded to f32, which
 // below 1.2e-38 has fewer and fewer digits and below 7e-46 none.
 //
 // Threads: concurrent calls of a prepared RowDistance allowed.
@@ -20,9 +20,6 @@
 
 namespace tessera::index {
 
-// Squared lengths of vectors up to this keep every squared distance, at most the square of both
-// lengths together, and every inner product within f32, with room for rounding.
-inline constexpr double kNorm2Max = 8e37;
 
 class RowDistance {
  public:

@@ -19,7 +19,7 @@ std::string HitJson(const db::Hit& hit, bool with_payload) {
 }
 
 void Answers::Set(size_t query, const std::vector<db::Hit>& hits) {
-  Answer& answer = answers_[query];
+  Answer& answer = answers_[query - first_];
   answer.is_slim = !with_payload_;
   for (const db::Hit& hit : hits) {
     answer.is_slim = answer.is_slim && hit.id.number() != nullptr && *hit.id.number() < kPaddingId;
@@ -29,11 +29,22 @@ void Answers::Set(size_t query, const std::vector<db::Hit>& hits) {
     for (const db::Hit& hit : hits) {
       answer.slim.push_back({static_cast<uint32_t>(*hit.id.number()), hit.distance, hit.score});
     }
+    Hold(sizeof(Answer) + hits.size() * sizeof(SlimHit));
     return;
   }
   for (const db::Hit& hit : hits) {
     absl::StrAppend(&answer.json, answer.json.empty() ? "" : ",", HitJson(hit, with_payload_));
   }
+  Hold(sizeof(Answer) + answer.json.size());
+}
+
+absl::Status Answers::WritePortion(const Write& write) {
+  if (!with_payload_) return absl::OkStatus();
+  TESSERA_RETURN_IF_ERROR(WriteTo(write));
+  first_ += answers_.size();
+  answers_.clear();
+  bytes_.store(0, std::memory_order_relaxed);
+  return absl::OkStatus();
 }
 
 AnswerLayout Answers::layout() const {
@@ -61,7 +72,7 @@ std::string Answers::GroundTruthDistances(const Answer& answer) const {
 }
 
 std::string Answers::JsonOf(size_t query) const {
-  const Answer& answer = answers_[query];
+  const Answer& answer = answers_[query - first_];
   std::string hits = answer.json;
   for (const SlimHit& slim : answer.slim) {
     db::Hit hit;
@@ -76,9 +87,9 @@ std::string Answers::JsonOf(size_t query) const {
       .ToString();
 }
 
-absl::Status Answers::WriteTo(const std::function<absl::Status(std::string_view)>& write) const {
+absl::Status Answers::WriteTo(const Write& write) const {
   if (layout() == AnswerLayout::kJsonLines) {
-    for (size_t query = 0; query < answers_.size(); ++query) {
+    for (size_t query = first_; query < first_ + answers_.size(); ++query) {
       TESSERA_RETURN_IF_ERROR(write(JsonOf(query) + "\n"));
     }
     return absl::OkStatus();

@@ -7,9 +7,14 @@
 //
 // JSON lines (else): {"query":0,"hits":[{"id":..,"score":..,"distance":..,"payload":{..}}, ..]}
 //
-// Threads: Set from any, for different queries; the rest when all are set.
+// Queries come in portions. Ground truth is held until its end, since ids and distances are apart
+// in it and it is known at the end only that all ids fit; JSON lines with payload are written
+// portion by portion.
+//
+// Threads: Set from any, for different queries; the rest from one, between portions.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,14 +37,25 @@ std::string HitJson(const db::Hit& hit, bool with_payload);
 
 class Answers {
  public:
-  Answers(size_t queries, uint32_t limit, bool with_payload)
-      : limit_(limit), with_payload_(with_payload), answers_(queries) {}
+  using Write = std::function<absl::Status(std::string_view)>;
 
+  Answers(uint32_t limit, bool with_payload) : limit_(limit), with_payload_(with_payload) {}
+
+  // Makes room for `count` queries more.
+  void Expect(size_t count) { answers_.resize(answers_.size() + count); }
+  // Of a query that is expected and was not set, counted from the first one of all.
   void Set(size_t query, const std::vector<db::Hit>& hits);
+  // Hands over what need not be held. Errors: those of `write`.
+  absl::Status WritePortion(const Write& write);
+
+  // What is held.
+  uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  // The least that is held of one query.
+  static uint64_t BytesPerQuery(uint32_t limit) { return sizeof(Answer) + limit * sizeof(SlimHit); }
 
   AnswerLayout layout() const;
   // Bytes of the layout, handed over in pieces. Errors: those of `write`.
-  absl::Status WriteTo(const std::function<absl::Status(std::string_view)>& write) const;
+  absl::Status WriteTo(const Write& write) const;
 
  private:
   // A hit without what only JSON lines need.
@@ -54,13 +70,16 @@ class Answers {
     bool is_slim = true;
   };
 
+  void Hold(uint64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   std::string GroundTruthIds(const Answer& answer) const;
   std::string GroundTruthDistances(const Answer& answer) const;
   std::string JsonOf(size_t query) const;
 
   const uint32_t limit_;
   const bool with_payload_;
+  size_t first_ = 0;  // queries whose answers were handed over
   std::vector<Answer> answers_;
+  std::atomic<uint64_t> bytes_{0};
 };
 
 }  // namespace tessera::api

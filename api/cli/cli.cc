@@ -63,7 +63,11 @@ int RunCli(int argc, const char* const* argv, const CliEnvironment& environment)
   AddIngest(app, &invocation);
   AddSearch(app, &invocation);
   AddGet(app, &invocation);
+  AddSetPayload(app, &invocation);
   AddDelete(app, &invocation);
+  AddCount(app, &invocation);
+  AddScroll(app, &invocation);
+  AddExport(app, &invocation);
   AddStats(app, &invocation);
   AddList(app, &invocation);
   AddDrop(app, &invocation);

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <functional>
+#include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 #include "api/cli/cli.h"
 
@@ -27,12 +29,23 @@ struct Invocation {
 absl::Status UsageError(std::string_view message);
 bool IsUsageError(const absl::Status& status);
 
+// `result`, its kInvalidArgument turned into a UsageError.
+template <typename T>
+absl::StatusOr<T> UsageErrorIfInvalid(absl::StatusOr<T> result) {
+  if (!absl::IsInvalidArgument(result.status())) return result;
+  return UsageError({result.status().message().data(), result.status().message().size()});
+}
+
 void AddServe(CLI::App& app, Invocation* invocation);
 void AddCreate(CLI::App& app, Invocation* invocation);
 void AddIngest(CLI::App& app, Invocation* invocation);
 void AddSearch(CLI::App& app, Invocation* invocation);
 void AddGet(CLI::App& app, Invocation* invocation);
 void AddDelete(CLI::App& app, Invocation* invocation);
+void AddCount(CLI::App& app, Invocation* invocation);
+void AddScroll(CLI::App& app, Invocation* invocation);
+void AddExport(CLI::App& app, Invocation* invocation);
+void AddSetPayload(CLI::App& app, Invocation* invocation);
 void AddStats(CLI::App& app, Invocation* invocation);
 void AddList(CLI::App& app, Invocation* invocation);
 void AddDrop(CLI::App& app, Invocation* invocation);

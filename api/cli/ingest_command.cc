@@ -16,9 +16,10 @@
 
 #include "api/cli/commands.h"
 #include "api/cli/json_line.h"
-#include "api/cli/point_source.h"
 #include "api/cli/progress_bar.h"
 #include "api/cli/target.h"
+#include "api/inputs/input_format.h"
+#include "api/inputs/point_source.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -47,7 +48,7 @@ absl::Status CheckFlags(const IngestFlags& flags) {
   if (!flags.ids.empty() && !flags.id_field.empty()) {
     return UsageError("both --ids and --id-field are given, at most one is allowed");
   }
-  if (!flags.id_field.empty() && flags.payload.empty()) {
+  if (!flags.id_field.empty() && flags.payload.empty() && !IsPointLines(flags.file, flags.format)) {
     return UsageError("--id-field names a key of the payload, so --payload is needed");
   }
   size_t from_stdin = 0;
@@ -68,7 +69,7 @@ absl::Status CheckFlags(const IngestFlags& flags) {
 
 // False for stdin and pipes, which give their bytes once.
 bool CanReadTwice(const PointSourceOptions& options) {
-  std::vector<std::string> paths = {options.payload_path, options.ids_path};
+  std::vector<std::string> paths = {options.points_path, options.payload_path, options.ids_path};
   for (const VectorInput& input : options.vectors) paths.push_back(input.path);
   std::error_code ignored;
   return std::all_of(paths.begin(), paths.end(), [&](const std::string& path) {
@@ -76,21 +77,36 @@ bool CanReadTwice(const PointSourceOptions& options) {
   });
 }
 
-// A file's format must be told where its name does not: a usage error.
+// A format must be told where name and first bytes do not.
 absl::StatusOr<std::optional<VectorFormat>> ResolveFormat(const std::string& path,
                                                           const std::string& format) {
-  const absl::StatusOr<VectorFormat> found =
-      format.empty() ? DetectVectorFormat(path) : ParseVectorFormat(format);
-  if (!found.ok()) return UsageError(base::StdSv(found.status().message()));
-  return std::optional<VectorFormat>(*found);
+  TESSERA_ASSIGN_OR_RETURN(const VectorFormat found,
+                           UsageErrorIfInvalid(FindVectorFormat(path, format)));
+  return std::optional<VectorFormat>(found);
+}
+
+absl::Status TakeFile(const IngestFlags& flags, PointSourceOptions* options) {
+  if (IsPointLines(flags.file, flags.format)) {
+    if (!flags.vectors.empty() || !flags.payload.empty() || !flags.ids.empty()) {
+      return UsageError(
+          absl::StrCat(flags.file,
+                       " is JSON lines of whole points, so --vector, --payload and --ids have no "
+                       "place beside it"));
+    }
+    options->points_path = flags.file;
+    options->points_field = flags.field;
+    return absl::OkStatus();
+  }
+  VectorInput& main = options->vectors.emplace_back();
+  main.field = flags.field;
+  main.path = flags.file;
+  TESSERA_ASSIGN_OR_RETURN(main.format, ResolveFormat(flags.file, flags.format));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<PointSourceOptions> MakeSourceOptions(const IngestFlags& flags) {
   PointSourceOptions options;
-  VectorInput& main = options.vectors.emplace_back();
-  main.field = flags.field;
-  main.path = flags.file;
-  TESSERA_ASSIGN_OR_RETURN(main.format, ResolveFormat(flags.file, flags.format));
+  TESSERA_RETURN_IF_ERROR(TakeFile(flags, &options));
   for (const std::string& text : flags.vectors) {
     const size_t equals = text.find('=');
     VectorInput& input = options.vectors.emplace_back();
@@ -100,11 +116,8 @@ absl::StatusOr<PointSourceOptions> MakeSourceOptions(const IngestFlags& flags) {
   }
   options.payload_path = flags.payload;
   if (!flags.payload.empty()) {
-    const absl::StatusOr<PayloadFormat> format = flags.payload_format.empty()
-                                                     ? DetectPayloadFormat(flags.payload)
-                                                     : ParsePayloadFormat(flags.payload_format);
-    if (!format.ok()) return UsageError(base::StdSv(format.status().message()));
-    options.payload_format = *format;
+    TESSERA_ASSIGN_OR_RETURN(options.payload_format, UsageErrorIfInvalid(FindPayloadFormat(
+                                                         flags.payload, flags.payload_format)));
   }
   options.ids_path = flags.ids;
   options.id_field = flags.id_field;
@@ -120,9 +133,9 @@ IngestMode ParseMode(const std::string& text) {
 
 // A collection with one vector field needs no --field.
 void ResolveField(const base::CollectionSchema& schema, PointSourceOptions* options) {
-  if (options->vectors.front().field.empty() && schema.vectors.size() == 1) {
-    options->vectors.front().field = schema.vectors.front().name;
-  }
+  std::string& field =
+      options->vectors.empty() ? options->points_field : options->vectors.front().field;
+  if (field.empty() && schema.vectors.size() == 1) field = schema.vectors.front().name;
 }
 
 std::string FieldNames(const base::CollectionSchema& schema) {
@@ -257,11 +270,15 @@ void AddInputFlags(CLI::App& command, IngestFlags* flags) {
   command.add_option("name", flags->name, "name of the collection")->type_name("NAME")->required();
   command
       .add_option("file", flags->file,
-                  "vectors: fbin, f16bin, u8bin, i8bin, fvecs, bvecs or idx, also gzipped; - is "
-                  "stdin")
+                  "vectors: fbin, f16bin, u8bin, i8bin, fvecs, bvecs or idx; or whole points as "
+                  "JSON lines: \"id\", \"vector\" (or \"embedding\", or \"vectors\" with an array "
+                  "for each field) and \"payload\", without which all other keys are the payload. "
+                  "Also gzipped; - is stdin")
       ->type_name("FILE")
       ->required();
-  command.add_option("--format", flags->format, "format of FILE where its name does not tell");
+  command.add_option(
+      "--format", flags->format,
+      "format of FILE, jsonl for points; default: by its name, else its first bytes");
   command.add_option("--field", flags->field, "vector field of FILE")->type_name("FIELD");
   command.add_option("--vector", flags->vectors, "file of another vector field; may be repeated")
       ->type_name("FIELD=FILE")
@@ -271,7 +288,10 @@ void AddInputFlags(CLI::App& command, IngestFlags* flags) {
   command.add_option("--payload-format", flags->payload_format, "csv or jsonl");
   command.add_option("--ids", flags->ids, "one id a line; default: row numbers from 0")
       ->type_name("FILE");
-  command.add_option("--id-field", flags->id_field, "key of the payload that holds the id")
+  command
+      .add_option("--id-field", flags->id_field,
+                  "key of the payload that holds the id. One text is one id: 7, a number in JSON, "
+                  "is the number 7 everywhere; \"7\" in JSON lines is refused, all of CSV is text")
       ->type_name("KEY");
 }
 

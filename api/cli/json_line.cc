@@ -20,6 +20,17 @@ std::string ShortestText(T value) {
   return {text, end.ptr};
 }
 
+// The shortest text of a float is made for readers of floats. Readers of JSON round to a double
+// first, which hits another float where the text is next to the middle of two; then all digits of
+// the double are given. A zero keeps its sign only with a point.
+std::string ComponentText(float value) {
+  if (value == 0) return std::signbit(value) ? "-0.0" : "0";
+  std::string text = ShortestText(value);
+  double read = 0;
+  std::from_chars(text.data(), text.data() + text.size(), read);
+  return static_cast<float>(read) == value ? text : ShortestText(static_cast<double>(value));
+}
+
 }  // namespace
 
 std::string JsonText(std::string_view text) {
@@ -38,11 +49,19 @@ std::string JsonVectors(const base::CollectionSchema& schema,
       if (field.name != vector.field) continue;
       std::string elements;
       for (const float value : ToFloats(vector.bytes, field.type)) {
-        absl::StrAppend(&elements, elements.empty() ? "" : ",", ShortestText(value));
+        absl::StrAppend(&elements, elements.empty() ? "" : ",", ComponentText(value));
       }
       line.Json(field.name, absl::StrCat("[", elements, "]"));
     }
   }
+  return line.ToString();
+}
+
+std::string StoredPointJson(const base::CollectionSchema& schema, const db::StoredPoint& point,
+                            bool with_vectors) {
+  JsonLine line;
+  line.Id("id", point.id).Number("version", point.version).Json("payload", point.payload.ToJson());
+  if (with_vectors) line.Json("vectors", JsonVectors(schema, point.vectors));
   return line.ToString();
 }
 

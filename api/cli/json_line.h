@@ -36,7 +36,12 @@ std::string JsonText(std::string_view text);
 std::string JsonId(const base::PointId& id);
 
 // {"field": [1.5, ...], ...} by the schema's element types; fields it does not have are left out.
+// Read as doubles and rounded to f32, the components are the same bits again.
 std::string JsonVectors(const base::CollectionSchema& schema,
                         const std::vector<db::FieldVector>& vectors);
+
+// {"id":..,"version":..,"payload":..[,"vectors":..]}
+std::string StoredPointJson(const base::CollectionSchema& schema, const db::StoredPoint& point,
+                            bool with_vectors);
 
 }  // namespace tessera::api

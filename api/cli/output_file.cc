@@ -41,6 +41,17 @@ absl::Status OutputFile::Write(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+absl::Status OutputFile::WriteAt(uint64_t offset, std::string_view bytes) {
+  if (!is_regular()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": is no regular file, and its header is known only at the end"));
+  }
+  if (::fseeko(file_, static_cast<off_t>(offset), SEEK_SET) != 0) return Error("cannot write");
+  TESSERA_RETURN_IF_ERROR(Write(bytes));
+  if (::fseeko(file_, 0, SEEK_END) != 0) return Error("cannot write");
+  return absl::OkStatus();
+}
+
 absl::Status OutputFile::Commit() {
   if (std::fflush(file_) != 0) return Error("cannot write");
   if (written_path_ != path_ && std::rename(written_path_.c_str(), path_.c_str()) != 0) {

@@ -3,6 +3,7 @@
 // Threads: one file from one thread at a time.
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -24,6 +25,11 @@ class OutputFile {
   ~OutputFile();
 
   absl::Status Write(std::string_view bytes);
+  // Over what was written at `offset`, a header that can be known only at the end.
+  // Errors: kInvalidArgument where `path` is no regular file.
+  absl::Status WriteAt(uint64_t offset, std::string_view bytes);
+  // A special file cannot be written at an offset.
+  bool is_regular() const { return written_path_ != path_; }
   absl::Status Commit();
 
  private:

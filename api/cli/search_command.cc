@@ -1,4 +1,6 @@
 // search: many queries from a file, or the neighbours of one stored point.
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -14,10 +16,10 @@
 #include "api/cli/commands.h"
 #include "api/cli/json_line.h"
 #include "api/cli/output_file.h"
+#include "api/cli/query_file.h"
 #include "api/cli/search_run.h"
 #include "api/cli/target.h"
-#include "api/formats/element_convert.h"
-#include "api/formats/vector_reader.h"
+#include "api/inputs/input_format.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -82,23 +84,6 @@ db::SearchParams MakeParams(const SearchFlags& flags) {
           .with = {.payload = flags.with_payload}};
 }
 
-absl::StatusOr<QuerySet> ReadQueries(const std::string& path, VectorFormat format) {
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<VectorReader> reader,
-                           OpenVectorFile(path, format));
-  QuerySet queries{.dim = reader->dim(), .type = reader->type(), .rows = {}};
-  for (;;) {
-    TESSERA_ASSIGN_OR_RETURN(const size_t got, reader->Read(65536, &queries.rows));
-    if (got == 0) break;
-  }
-  const size_t at = FirstNotFinite(queries.rows, queries.type);
-  if (at < queries.rows.size() / base::ElementBytes(queries.type)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": row ", at / queries.dim, ": component ",
-                                                   at % queries.dim,
-                                                   " is NaN or infinite, must be finite"));
-  }
-  return queries;
-}
-
 // The searched field: that of --field, else the only one or the default one.
 absl::StatusOr<base::VectorFieldSchema> FindField(const base::CollectionSchema& schema,
                                                   const std::string& name) {
@@ -113,84 +98,199 @@ absl::StatusOr<base::VectorFieldSchema> FindField(const base::CollectionSchema& 
       "collection ", schema.name, " has no vector field \"", name, "\", it has ", known));
 }
 
+// What a threshold means depends on the metric, and one that nothing reaches is easily given.
+absl::Status CheckThreshold(const SearchFlags& flags, const base::VectorFieldSchema& field) {
+  if (!flags.score_threshold.has_value()) return absl::OkStatus();
+  const float threshold = *flags.score_threshold;
+  if (field.metric == base::Metric::kL2 && threshold > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--score-threshold is ", threshold,
+        ", but under l2 a score is minus the squared distance and never above 0, so that nothing "
+        "would be left; for distances up to D give -D*D"));
+  }
+  if (field.metric == base::Metric::kCosine && threshold > 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--score-threshold is ", threshold,
+                                                   ", but under cosine a score is the cosine and "
+                                                   "never above 1, so that nothing would be left"));
+  }
+  return absl::OkStatus();
+}
+
+// A word about answers that a threshold has left empty, all of them.
+void ExplainThreshold(const SearchFlags& flags, const base::VectorFieldSchema& field, uint64_t hits,
+                      std::ostream& err) {
+  if (hits > 0 || !flags.score_threshold.has_value()) return;
+  const char* const score = field.metric == base::Metric::kL2 ? "minus the squared distance"
+                            : field.metric == base::Metric::kInnerProduct ? "the inner product"
+                                                                          : "the cosine";
+  err << "tessera: no point has a score of " << *flags.score_threshold << " or more; under "
+      << base::ToString(field.metric) << " it is " << score << "\n";
+}
+
 absl::Status SearchNear(Client& client, const SearchFlags& flags, const base::PointId& id,
-                        const db::SearchParams& params, std::ostream& out) {
+                        const base::VectorFieldSchema& field, const db::SearchParams& params,
+                        const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const db::SearchResult result,
                            client.SearchNear(flags.name, id, params));
-  for (const db::Hit& hit : result.hits) out << HitJson(hit, flags.with_payload) << "\n";
+  for (const db::Hit& hit : result.hits) {
+    environment.out << HitJson(hit, flags.with_payload) << "\n";
+  }
+  ExplainThreshold(flags, field, result.hits.size(), environment.err);
   return absl::OkStatus();
 }
 
-absl::Status SearchFile(Client& client, const SearchFlags& flags, const QuerySet& queries,
-                        const db::SearchParams& params, const CliEnvironment& environment) {
-  const bool keeps = !flags.output.empty();
-  const bool to_stdout = flags.output == "-";
-  // A place that cannot be written to is better known before the search than after it.
-  std::unique_ptr<OutputFile> output;
-  if (keeps && !to_stdout) {
-    TESSERA_ASSIGN_OR_RETURN(output, OutputFile::Create(flags.output));
-  }
-  Answers answers(queries.count(), flags.limit, flags.with_payload);
-  const auto keep = [&](size_t query, const std::vector<db::Hit>& hits) {
-    if (keeps) answers.Set(query, hits);
-  };
-  TESSERA_ASSIGN_OR_RETURN(const SearchTimes times,
-                           RunQueries(client, flags.name, queries, params, flags.threads, keep));
-  JsonLine line;
-  line.Number("count", uint64_t{queries.count()}).Number("seconds", times.seconds);
-  line.Number("qps", times.seconds > 0 ? static_cast<double>(queries.count()) / times.seconds : 0);
-  line.Number("p50_us", Percentile(times.latencies_us, 0.50));
-  line.Number("p99_us", Percentile(times.latencies_us, 0.99));
-  line.Number("memory_bytes", times.memory_bytes_max);
-  if (keeps) {
-    TESSERA_RETURN_IF_ERROR(answers.WriteTo([&](std::string_view bytes) {
-      if (output != nullptr) return output->Write(bytes);
-      environment.out << bytes;
-      return absl::OkStatus();
-    }));
-    if (output != nullptr) TESSERA_RETURN_IF_ERROR(output->Commit());
-    const bool binary = answers.layout() == AnswerLayout::kGroundTruth;
-    line.Text("output_layout", binary ? "ground_truth" : "jsonl");
-  }
-  (to_stdout ? environment.err : environment.out) << line.ToString() << "\n";
-  return absl::OkStatus();
+// Queries of one portion whose answers take so many bytes each.
+size_t PortionRows(const SearchFlags& flags, uint64_t answer_bytes) {
+  constexpr uint64_t kPortionAnswerBytes = uint64_t{64} << 20;
+  return std::max<uint64_t>(kPortionAnswerBytes / answer_bytes,
+                            static_cast<uint64_t>(flags.threads));
 }
 
-absl::Status RunSearch(Client& client, const SearchFlags& flags, const QuerySet* queries,
-                       const base::PointId* id, const CliEnvironment& environment) {
+// Before the first answers are known: payloads can have a megabyte each.
+size_t FirstPortionRows(const SearchFlags& flags) {
+  if (flags.with_payload && !flags.output.empty()) return static_cast<size_t>(4 * flags.threads);
+  return PortionRows(flags, Answers::BytesPerQuery(flags.limit));
+}
+
+absl::Status CheckAnswerBytes(const SearchFlags& flags, uint64_t bytes) {
+  constexpr uint64_t kAnswerBytesMax = uint64_t{1} << 30;
+  if (flags.output.empty() || bytes <= kAnswerBytesMax) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the answers for --output take ", bytes, " bytes or more, at most ",
+                   kAnswerBytesMax, " are held; search with fewer queries or a smaller --limit"));
+}
+
+class FileSearch {
+ public:
+  FileSearch(Client& client, const SearchFlags& flags, const CliEnvironment& environment)
+      : client_(client),
+        flags_(flags),
+        environment_(environment),
+        portion_rows_(FirstPortionRows(flags)),
+        answers_(flags.limit, flags.with_payload) {}
+
+  absl::Status Run(QueryFile& queries, const db::SearchParams& params) {
+    // A place that cannot be written to is better known before the search than after it.
+    if (!flags_.output.empty() && !to_stdout()) {
+      TESSERA_ASSIGN_OR_RETURN(output_, OutputFile::Create(flags_.output));
+    }
+    QuerySet portion;
+    for (;;) {
+      const uint64_t first = queries.rows_read();
+      TESSERA_RETURN_IF_ERROR(queries.Next(portion_rows_, &portion));
+      if (portion.count() == 0) break;
+      TESSERA_RETURN_IF_ERROR(RunPortion(first, portion, params));
+    }
+    return Report(queries.rows_read());
+  }
+
+  uint64_t hits() const { return hits_.load(); }
+
+ private:
+  bool to_stdout() const { return flags_.output == "-"; }
+
+  absl::Status Write(std::string_view bytes) {
+    if (output_ != nullptr) return output_->Write(bytes);
+    environment_.out << bytes;
+    return absl::OkStatus();
+  }
+
+  absl::Status RunPortion(uint64_t first, const QuerySet& portion, const db::SearchParams& params) {
+    const bool keeps = !flags_.output.empty();
+    if (keeps) answers_.Expect(portion.count());
+    const auto keep = [&](size_t query, const std::vector<db::Hit>& hits) {
+      hits_ += hits.size();
+      if (keeps) answers_.Set(first + query, hits);
+    };
+    TESSERA_ASSIGN_OR_RETURN(SearchTimes times, RunQueries(client_, flags_.name, portion, first,
+                                                           params, flags_.threads, keep));
+    times_.Add(std::move(times));
+    if (!keeps) return absl::OkStatus();
+    if (flags_.with_payload) {
+      portion_rows_ = PortionRows(flags_, answers_.bytes() / portion.count() + 1);
+    }
+    TESSERA_RETURN_IF_ERROR(
+        answers_.WritePortion([this](std::string_view bytes) { return Write(bytes); }));
+    return CheckAnswerBytes(flags_, answers_.bytes());
+  }
+
+  absl::Status Report(uint64_t count) {
+    times_.Sort();
+    JsonLine line;
+    line.Number("count", count).Number("seconds", times_.seconds);
+    line.Number("qps", times_.seconds > 0 ? static_cast<double>(count) / times_.seconds : 0);
+    line.Number("p50_us", Percentile(times_.latencies_us, 0.50));
+    line.Number("p99_us", Percentile(times_.latencies_us, 0.99));
+    line.Number("memory_bytes", times_.memory_bytes_max);
+    if (!flags_.output.empty()) {
+      TESSERA_RETURN_IF_ERROR(
+          answers_.WriteTo([this](std::string_view bytes) { return Write(bytes); }));
+      if (output_ != nullptr) TESSERA_RETURN_IF_ERROR(output_->Commit());
+      const bool binary = answers_.layout() == AnswerLayout::kGroundTruth;
+      line.Text("output_layout", binary ? "ground_truth" : "jsonl");
+    }
+    (to_stdout() ? environment_.err : environment_.out) << line.ToString() << "\n";
+    return absl::OkStatus();
+  }
+
+  Client& client_;
+  const SearchFlags& flags_;
+  const CliEnvironment& environment_;
+  size_t portion_rows_;
+  std::unique_ptr<OutputFile> output_;
+  Answers answers_;
+  SearchTimes times_;
+  std::atomic<uint64_t> hits_{0};
+};
+
+// Where the searched vectors are from: `queries`, else the point `id`.
+absl::Status RunSearch(Client& client, const SearchFlags& flags, QueryFile* queries,
+                       const base::PointId& id, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const db::CollectionStats stats, client.Describe(flags.name));
   TESSERA_ASSIGN_OR_RETURN(const base::VectorFieldSchema field,
                            FindField(stats.schema, flags.field));
+  TESSERA_RETURN_IF_ERROR(CheckThreshold(flags, field));
   db::SearchParams params = MakeParams(flags);
   params.field = field.name;
-  if (id != nullptr) return SearchNear(client, flags, *id, params, environment.out);
-  if (queries->dim != field.dim) {
+  if (queries == nullptr) return SearchNear(client, flags, id, field, params, environment);
+  if (queries->dim() != field.dim) {
     return absl::InvalidArgumentError(absl::StrCat(flags.queries, ": its rows have dimension ",
-                                                   queries->dim, ", the vectors of collection ",
+                                                   queries->dim(), ", the vectors of collection ",
                                                    flags.name, " have ", field.dim));
   }
-  return SearchFile(client, flags, *queries, params, environment);
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<uint64_t> count, queries->CheckAll());
+  if (!flags.with_payload) {
+    TESSERA_RETURN_IF_ERROR(
+        CheckAnswerBytes(flags, count.value_or(0) * Answers::BytesPerQuery(flags.limit)));
+  }
+  FileSearch search(client, flags, environment);
+  TESSERA_RETURN_IF_ERROR(search.Run(*queries, params));
+  if (queries->rows_read() > 0) {
+    ExplainThreshold(flags, field, search.hits(), environment.err);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<QueryFile> OpenQueries(const SearchFlags& flags) {
+  TESSERA_ASSIGN_OR_RETURN(const VectorFormat format,
+                           UsageErrorIfInvalid(FindVectorFormat(flags.queries, flags.format)));
+  return QueryFile::Open(flags.queries, format);
 }
 
 absl::Status Search(const SearchFlags& flags, const CliEnvironment& environment) {
   TESSERA_RETURN_IF_ERROR(CheckFlags(flags));
   TESSERA_RETURN_IF_ERROR(CheckTarget(flags.target));
-  QuerySet queries;
+  std::optional<QueryFile> queries;
   base::PointId id;
   if (!flags.queries.empty()) {
-    const absl::StatusOr<VectorFormat> format =
-        flags.format.empty() ? DetectVectorFormat(flags.queries) : ParseVectorFormat(flags.format);
-    if (!format.ok()) return UsageError(base::StdSv(format.status().message()));
-    TESSERA_ASSIGN_OR_RETURN(queries, ReadQueries(flags.queries, *format));
+    TESSERA_ASSIGN_OR_RETURN(queries, OpenQueries(flags));
   } else {
-    absl::StatusOr<base::PointId> parsed = base::PointId::Parse(flags.id);
-    if (!parsed.ok()) return UsageError(base::StdSv(parsed.status().message()));
-    id = *std::move(parsed);
+    TESSERA_ASSIGN_OR_RETURN(id, UsageErrorIfInvalid(base::PointId::Parse(flags.id)));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {.reads_only = true}));
-  return Finish(*client,
-                RunSearch(*client, flags, &queries, flags.id.empty() ? nullptr : &id, environment));
+  return Finish(*client, RunSearch(*client, flags, queries.has_value() ? &*queries : nullptr, id,
+                                   environment));
 }
 
 }  // namespace
@@ -201,9 +301,12 @@ void AddSearch(CLI::App& app, Invocation* invocation) {
   const auto flags = std::make_shared<SearchFlags>();
   AddTargetFlags(*command, &flags->target);
   command->add_option("name", flags->name, "name of the collection")->type_name("NAME")->required();
-  command->add_option("--queries", flags->queries, "query vectors, any format of ingest")
+  command
+      ->add_option("--queries", flags->queries,
+                   "query vectors, any binary format of ingest; 1,000,000 at most")
       ->type_name("FILE");
-  command->add_option("--format", flags->format, "format of FILE where its name does not tell");
+  command->add_option("--format", flags->format,
+                      "format of FILE; default: by its name, else its first bytes");
   command->add_option("--id", flags->id, "print the neighbours of this point as JSON lines");
   command->add_option("--field", flags->field, "vector field to search")->type_name("FIELD");
   command->add_option("--limit", flags->limit, "neighbours wanted")
@@ -216,7 +319,9 @@ void AddSearch(CLI::App& app, Invocation* invocation) {
   command->add_flag("--exact", flags->exact, "compare with every point");
   command->add_option("--oversampling", flags->oversampling,
                       "candidates compared exactly, as a factor of --limit");
-  command->add_option("--score-threshold", flags->score_threshold, "only hits at least this good");
+  command->add_option("--score-threshold", flags->score_threshold,
+                      "only hits with at least this score: the cosine, the inner product or, under "
+                      "l2, minus the squared distance (-4 keeps distances up to 2)");
   command->add_option("--threads", flags->threads, "searches in flight")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -29,11 +29,12 @@ double MicrosecondsSince(SteadyClock::time_point begin) {
 // What the threads of one run share.
 class Run {
  public:
-  Run(Client& client, const std::string& collection, const QuerySet& queries,
+  Run(Client& client, const std::string& collection, const QuerySet& queries, uint64_t first,
       const db::SearchParams& params, const SearchSink& sink)
       : client_(client),
         collection_(collection),
         queries_(queries),
+        first_(first),
         params_(params),
         sink_(sink),
         latencies_us_(queries.count()) {}
@@ -50,7 +51,7 @@ class Run {
       latencies_us_[query] = static_cast<float>(MicrosecondsSince(begin));
       if (!result.ok()) {
         Fail(absl::Status(result.status().code(),
-                          absl::StrCat("query ", query, ": ", result.status().message())));
+                          absl::StrCat("query ", first_ + query, ": ", result.status().message())));
         return;
       }
       sink_(query, std::move(result->hits));
@@ -74,6 +75,7 @@ class Run {
   Client& client_;
   const std::string& collection_;
   const QuerySet& queries_;
+  const uint64_t first_;
   const db::SearchParams& params_;
   const SearchSink& sink_;
   std::vector<float> latencies_us_;  // each written by the thread that has the query
@@ -136,10 +138,11 @@ std::vector<float> QuerySet::row(size_t i) const {
 
 // NOLINTNEXTLINE(readability-function-size): one caller
 absl::StatusOr<SearchTimes> RunQueries(Client& client, const std::string& collection,
-                                       const QuerySet& queries, const db::SearchParams& params,
-                                       int threads, const SearchSink& sink) {
+                                       const QuerySet& queries, uint64_t first,
+                                       const db::SearchParams& params, int threads,
+                                       const SearchSink& sink) {
   SearchTimes times;
-  Run run(client, collection, queries, params, sink);
+  Run run(client, collection, queries, first, params, sink);
   MemorySampler memory(client);
   const SteadyClock::time_point begin = SteadyClock::now();
   std::vector<std::thread> workers;
@@ -150,8 +153,18 @@ absl::StatusOr<SearchTimes> RunQueries(Client& client, const std::string& collec
   times.memory_bytes_max = memory.Stop();
   TESSERA_RETURN_IF_ERROR(run.status());
   times.latencies_us = run.TakeLatencies();
-  std::sort(times.latencies_us.begin(), times.latencies_us.end());
+  times.Sort();
   return times;
+}
+
+void SearchTimes::Add(SearchTimes other) {
+  seconds += other.seconds;
+  latencies_us.insert(latencies_us.end(), other.latencies_us.begin(), other.latencies_us.end());
+  memory_bytes_max = std::max(memory_bytes_max, other.memory_bytes_max);
+}
+
+void SearchTimes::Sort() {
+  std::sort(latencies_us.begin(), latencies_us.end());
 }
 
 float Percentile(std::span<const float> ascending, double part) {

@@ -34,16 +34,21 @@ struct SearchTimes {
   double seconds = 0;               // wall time of all
   std::vector<float> latencies_us;  // one per query, ascending
   uint64_t memory_bytes_max = 0;    // of the process that holds the data, sampled
+
+  // Those of another run, after it; latencies need a Sort then.
+  void Add(SearchTimes other);
+  void Sort();
 };
 
 // Called with the query's position, each position once; by several threads at the same time.
 using SearchSink = std::function<void(size_t query, std::vector<db::Hit> hits)>;
 
-// Each thread takes the next query and waits for its answer: `threads` searches in flight.
-// Errors: the first one; the others then stop.
+// Each thread takes the next query and waits for its answer: `threads` searches in flight. The
+// first query is the `first` of a file, for messages. Errors: the first one; the others then stop.
 absl::StatusOr<SearchTimes> RunQueries(Client& client, const std::string& collection,
-                                       const QuerySet& queries, const db::SearchParams& params,
-                                       int threads, const SearchSink& sink);
+                                       const QuerySet& queries, uint64_t first,
+                                       const db::SearchParams& params, int threads,
+                                       const SearchSink& sink);
 
 // The value that `part` of `ascending` does not exceed (nearest rank); 0 when empty.
 float Percentile(std::span<const float> ascending, double part);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -14,12 +15,15 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/coding.h"
 #include "base/status_macros.h"
+#include "base/types.h"
 
 namespace tessera::api {
 namespace {
 
 constexpr size_t kBufferBytes = size_t{256} << 10;
+constexpr size_t kGzipHeaderBytes = 10;
 constexpr int kGzipWindowBits = 15 + 16;  // 16: gzip framing, zlib's own is refused
 
 absl::Status ErrnoStatus(const std::string& what, int error) {
@@ -41,16 +45,41 @@ absl::Status ErrnoStatus(const std::string& what, int error) {
   }
 }
 
-// A descriptor with a buffer; the first bytes can be looked at before they are read.
-class FileSource : public ByteSource {
+// Fills a buffer, less only when there are no more bytes for now; 0 at the end.
+using RawRead = std::function<absl::StatusOr<size_t>(std::span<std::byte>)>;
+
+RawRead ReadDescriptor(int descriptor, bool owned, const std::string& name) {
+  const std::shared_ptr<void> closes(nullptr, [=](void*) {
+    if (owned) ::close(descriptor);
+  });
+  return [descriptor, name, closes](std::span<std::byte> out) -> absl::StatusOr<size_t> {
+    const ssize_t got = ::read(descriptor, out.data(), out.size());
+    if (got >= 0) return static_cast<size_t>(got);
+    // Handlers of signals that are not meant to end the reading have it started again.
+    if (errno == EINTR)
+      return absl::CancelledError(absl::StrCat("reading ", name, ": interrupted"));
+    return ErrnoStatus(absl::StrCat("reading ", name), errno);
+  };
+}
+
+RawRead ReadMemory(std::string bytes) {
+  return [bytes = std::move(bytes), at = size_t{0}](std::span<std::byte> out) mutable {
+    const size_t count = std::min(out.size(), bytes.size() - at);
+    std::memcpy(out.data(), bytes.data() + at, count);
+    at += count;
+    return absl::StatusOr<size_t>(count);
+  };
+}
+
+std::string_view AsText(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Raw bytes with a buffer; the first ones can be looked at before they are read.
+class RawSource : public ByteSource {
  public:
-  FileSource(int descriptor, bool owned, std::string name, std::optional<uint64_t> size)
-      : descriptor_(descriptor), owned_(owned), name_(std::move(name)), size_(size) {}
-  FileSource(const FileSource&) = delete;
-  FileSource& operator=(const FileSource&) = delete;
-  ~FileSource() override {
-    if (owned_) ::close(descriptor_);
-  }
+  RawSource(RawRead read, std::string name, std::optional<uint64_t> size)
+      : read_(std::move(read)), name_(std::move(name)), size_(size) {}
 
   absl::StatusOr<size_t> Read(std::span<std::byte> out) override {
     size_t done = 0;
@@ -67,6 +96,8 @@ class FileSource : public ByteSource {
     return done;
   }
 
+  absl::StatusOr<std::string_view> Begin() override { return FirstBytes(kBeginBytes); }
+
   // The buffered bytes not yet read, filled if there are none; empty at the end.
   absl::StatusOr<std::span<const std::byte>> Peek() {
     if (begin_ == end_) TESSERA_RETURN_IF_ERROR(Fill());
@@ -80,39 +111,37 @@ class FileSource : public ByteSource {
 
   uint64_t skipped() const { return skipped_; }
 
-  // True if the input begins with gzip's magic. Only before the first read.
-  absl::StatusOr<bool> BeginsLikeGzip() {
-    while (end_ < 2) {  // a pipe may give one byte at a time
-      const size_t had = end_;
-      TESSERA_RETURN_IF_ERROR(FillMore());
-      if (end_ == had) return false;
-    }
-    return buffer_[0] == std::byte{0x1f} && buffer_[1] == std::byte{0x8b};
+  // Only before the first read.
+  absl::StatusOr<bool> IsGzip() {
+    TESSERA_ASSIGN_OR_RETURN(const std::string_view begin, FirstBytes(kGzipHeaderBytes));
+    return BeginsAsGzip(begin);
   }
 
   const std::string& name() const override { return name_; }
   std::optional<uint64_t> size() const override { return size_; }
 
  private:
+  absl::StatusOr<std::string_view> FirstBytes(size_t count) {
+    while (end_ < count) {  // a pipe may give one byte at a time
+      const size_t had = end_;
+      TESSERA_RETURN_IF_ERROR(FillMore());
+      if (end_ == had) break;
+    }
+    return AsText(buffer_).substr(0, std::min(end_, count));
+  }
+
   absl::Status Fill() {
     begin_ = end_ = 0;
     return FillMore();
   }
 
   absl::Status FillMore() {
-    const ssize_t got = ::read(descriptor_, buffer_.data() + end_, buffer_.size() - end_);
-    if (got >= 0) {
-      end_ += static_cast<size_t>(got);
-      return absl::OkStatus();
-    }
-    // Handlers of signals that are not meant to end the reading have it started again.
-    if (errno == EINTR)
-      return absl::CancelledError(absl::StrCat("reading ", name_, ": interrupted"));
-    return ErrnoStatus(absl::StrCat("reading ", name_), errno);
+    TESSERA_ASSIGN_OR_RETURN(const size_t got, read_(std::span(buffer_).subspan(end_)));
+    end_ += got;
+    return absl::OkStatus();
   }
 
-  const int descriptor_;
-  const bool owned_;
+  const RawRead read_;
   const std::string name_;
   const std::optional<uint64_t> size_;
   std::vector<std::byte> buffer_ = std::vector<std::byte>(kBufferBytes);
@@ -124,7 +153,7 @@ class FileSource : public ByteSource {
 // One gzip stream or several in a row, as `cat a.gz b.gz` makes them.
 class GzipSource : public ByteSource {
  public:
-  explicit GzipSource(std::unique_ptr<FileSource> file) : file_(std::move(file)) {}
+  explicit GzipSource(std::unique_ptr<RawSource> file) : file_(std::move(file)) {}
   GzipSource(const GzipSource&) = delete;
   GzipSource& operator=(const GzipSource&) = delete;
   ~GzipSource() override { inflateEnd(&stream_); }
@@ -137,6 +166,27 @@ class GzipSource : public ByteSource {
   }
 
   absl::StatusOr<size_t> Read(std::span<std::byte> out) override {
+    const size_t ahead = std::min(out.size(), begin_.size() - begin_read_);
+    std::memcpy(out.data(), begin_.data() + begin_read_, ahead);
+    begin_read_ += ahead;
+    TESSERA_ASSIGN_OR_RETURN(const size_t more, ReadOn(out.subspan(ahead)));
+    return ahead + more;
+  }
+
+  absl::StatusOr<std::string_view> Begin() override {
+    if (begin_.empty()) {
+      begin_.resize(kBeginBytes);
+      TESSERA_ASSIGN_OR_RETURN(const size_t got, ReadOn(begin_));
+      begin_.resize(got);
+    }
+    return AsText(begin_);
+  }
+
+  const std::string& name() const override { return file_->name(); }
+  std::optional<uint64_t> size() const override { return std::nullopt; }
+
+ private:
+  absl::StatusOr<size_t> ReadOn(std::span<std::byte> out) {
     size_t done = 0;
     while (done < out.size() && !finished_) {
       TESSERA_ASSIGN_OR_RETURN(const std::span<const std::byte> in, file_->Peek());
@@ -154,10 +204,6 @@ class GzipSource : public ByteSource {
     return done;
   }
 
-  const std::string& name() const override { return file_->name(); }
-  std::optional<uint64_t> size() const override { return std::nullopt; }
-
- private:
   absl::StatusOr<size_t> Inflate(std::span<const std::byte> in, std::span<std::byte> out) {
     if (between_members_) {
       inflateReset(&stream_);
@@ -183,40 +229,56 @@ class GzipSource : public ByteSource {
     return out_bytes - stream_.avail_out;
   }
 
-  std::unique_ptr<FileSource> file_;
+  std::unique_ptr<RawSource> file_;
   z_stream stream_{};
   bool between_members_ = false;
   bool finished_ = false;
+  std::vector<std::byte> begin_;  // unzipped to be looked at
+  size_t begin_read_ = 0;
 };
+
+absl::StatusOr<std::unique_ptr<ByteSource>> UnzipIfGzip(std::unique_ptr<RawSource> raw) {
+  TESSERA_ASSIGN_OR_RETURN(const bool gzip, raw->IsGzip());
+  if (!gzip && raw->name().ends_with(".gz")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        raw->name(), ": its name says gzip, but it is no gzip file: it begins otherwise"));
+  }
+  if (!gzip) return raw;
+  auto unzipped = std::make_unique<GzipSource>(std::move(raw));
+  TESSERA_RETURN_IF_ERROR(unzipped->Start());
+  return unzipped;
+}
 
 }  // namespace
 
+bool BeginsAsGzip(std::string_view begin) {
+  if (!begin.starts_with("\x1f\x8b\x08")) return false;
+  if (begin.size() < 8) return true;
+  // 559,903 rows of some dimension begin with the same bytes. In a gzip header the next four are a
+  // time, which is 0 or some 1.7e9.
+  const uint32_t time = base::LoadU32(reinterpret_cast<const std::byte*>(begin.data()) + 4);
+  return time == 0 || time > base::kDimMax;
+}
+
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& path) {
-  std::unique_ptr<FileSource> file;
   if (path == "-") {
-    file = std::make_unique<FileSource>(STDIN_FILENO, false, "stdin", std::nullopt);
-  } else {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return ErrnoStatus(absl::StrCat("opening ", path), errno);
-    struct stat info{};
-    if (::fstat(descriptor, &info) != 0) {
-      const int error = errno;
-      ::close(descriptor);
-      return ErrnoStatus(absl::StrCat("opening ", path), error);
-    }
-    std::optional<uint64_t> size;
-    if (S_ISREG(info.st_mode)) size = static_cast<uint64_t>(info.st_size);
-    file = std::make_unique<FileSource>(descriptor, true, path, size);
+    return UnzipIfGzip(std::make_unique<RawSource>(ReadDescriptor(STDIN_FILENO, false, "stdin"),
+                                                   "stdin", std::nullopt));
   }
-  TESSERA_ASSIGN_OR_RETURN(const bool gzip, file->BeginsLikeGzip());
-  if (!gzip && path.ends_with(".gz")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": its name says gzip, but it is no gzip file: it begins otherwise"));
-  }
-  if (!gzip) return file;
-  auto unzipped = std::make_unique<GzipSource>(std::move(file));
-  TESSERA_RETURN_IF_ERROR(unzipped->Start());
-  return unzipped;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return ErrnoStatus(absl::StrCat("opening ", path), errno);
+  RawRead read = ReadDescriptor(descriptor, true, path);
+  struct stat info{};
+  if (::fstat(descriptor, &info) != 0) return ErrnoStatus(absl::StrCat("opening ", path), errno);
+  std::optional<uint64_t> size;
+  if (S_ISREG(info.st_mode)) size = static_cast<uint64_t>(info.st_size);
+  return UnzipIfGzip(std::make_unique<RawSource>(std::move(read), path, size));
+}
+
+absl::StatusOr<std::unique_ptr<ByteSource>> NewMemorySource(std::string name, std::string bytes) {
+  const uint64_t size = bytes.size();
+  return UnzipIfGzip(
+      std::make_unique<RawSource>(ReadMemory(std::move(bytes)), std::move(name), size));
 }
 
 }  // namespace tessera::api

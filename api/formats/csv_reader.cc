@@ -17,6 +17,9 @@
 namespace tessera::api {
 namespace {
 
+// A record of commas alone takes forty times its length in cells.
+constexpr size_t kCellsMax = 100'000;
+
 struct Cell {
   std::string text;
   bool quoted = false;
@@ -58,7 +61,6 @@ class CsvRecords {
     TESSERA_ASSIGN_OR_RETURN(const bool more, lines_.Next(&record_));
     if (!more) return false;
     first_line_ = lines_.line_number();
-    if (first_line_ == 1 && record_.starts_with("\xEF\xBB\xBF")) record_.erase(0, 3);
     QuoteScan scan;
     while (scan.OpenAfter(record_)) {
       TESSERA_ASSIGN_OR_RETURN(const bool next, lines_.Next(&line_));
@@ -96,6 +98,9 @@ class CsvRecords {
       }
       if (at == record_.size()) return absl::OkStatus();
       ++at;
+      if (cells->size() == kCellsMax) {
+        return absl::InvalidArgumentError(absl::StrCat("has more than ", kCellsMax, " cells"));
+      }
     }
   }
 
@@ -152,6 +157,7 @@ class CsvReader : public PayloadReader {
     return true;
   }
 
+  bool tells_types() const override { return false; }
   const std::string& name() const override { return records_.name(); }
 
  private:
@@ -160,6 +166,9 @@ class CsvReader : public PayloadReader {
   }
 
   absl::Status Fill(PayloadRow* row) {
+    if (cells_.size() == 1 && keys_.size() > 1 && cells_[0].text.empty() && !cells_[0].quoted) {
+      return EmptyLineError();
+    }
     if (cells_.size() != keys_.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("has ", cells_.size(), " cells, the header row has ", keys_.size()));

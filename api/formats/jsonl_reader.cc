@@ -5,6 +5,7 @@
 
 #include "api/formats/line_reader.h"
 #include "api/formats/payload_formats.h"
+#include "base/json_file.h"
 #include "base/status_macros.h"
 
 namespace tessera::api {
@@ -18,21 +19,27 @@ class JsonlReader : public PayloadReader {
     TESSERA_ASSIGN_OR_RETURN(const bool more, lines_.Next(&line_));
     if (!more) return false;
     row->line = lines_.line_number();
-    row->payload = base::Value();
-    absl::StatusOr<base::Value> value = base::ParseJson(line_);
-    row->status = value.status();
-    if (!value.ok()) return true;
-    if (value->object() == nullptr && !value->is_null()) {
-      row->status = absl::InvalidArgumentError("a payload must be a JSON object or null");
-      return true;
-    }
-    row->payload = *std::move(value);
+    row->status = Fill(row);
     return true;
   }
 
+  bool tells_types() const override { return true; }
   const std::string& name() const override { return lines_.name(); }
 
  private:
+  absl::Status Fill(PayloadRow* row) const {
+    row->payload = base::Value();
+    row->large_keys.clear();
+    TESSERA_RETURN_IF_ERROR(CheckJsonLine(line_));
+    TESSERA_ASSIGN_OR_RETURN(base::Value value,
+                             base::ParseJsonKeepingLarge(line_, &row->large_keys));
+    if (value.object() == nullptr && !value.is_null()) {
+      return absl::InvalidArgumentError("a payload must be a JSON object or null");
+    }
+    row->payload = std::move(value);
+    return absl::OkStatus();
+  }
+
   LineReader lines_;
   std::string line_;
 };

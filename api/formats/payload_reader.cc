@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "api/formats/file_kind.h"
 #include "api/formats/payload_formats.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -29,6 +30,7 @@ absl::StatusOr<PayloadFormat> DetectPayloadFormat(std::string_view path) {
 
 absl::StatusOr<std::unique_ptr<PayloadReader>> NewPayloadReader(std::unique_ptr<ByteSource> source,
                                                                 PayloadFormat format) {
+  TESSERA_RETURN_IF_ERROR(RefuseForeignKind(*source));
   return format == PayloadFormat::kCsv ? NewCsvReader(std::move(source))
                                        : NewJsonlReader(std::move(source));
 }

@@ -5,12 +5,18 @@
 //          quoted cell is always a string. Line ends inside quotes come out as "\n".
 //   JSONL  one object (or null) a line.
 //
+// Whole numbers beyond int64, which a payload does not hold, are kept as text in both. A byte order
+// mark before the first row and empty lines behind the last one are skipped; an empty line between
+// rows is a bad row (in CSV with a single column: an empty cell).
+//
 // Threads: one reader from one thread at a time.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -28,6 +34,8 @@ struct PayloadRow {
   uint64_t line = 0;    // where it begins, from 1
   absl::Status status;  // kInvalidArgument for a bad row; the reader can go on behind it
   base::Value payload;  // an object or null
+  // JSONL: keys of `payload` whose text was written as a number, of 2^63 .. 2^64 - 1.
+  std::set<std::string, std::less<>> large_keys;
 };
 
 class PayloadReader {
@@ -40,6 +48,9 @@ class PayloadReader {
   //         what the source answers.
   virtual absl::StatusOr<bool> Next(PayloadRow* row) = 0;
 
+  // Whether the file itself tells a number from a text (JSONL), or the reader infers it (CSV).
+  virtual bool tells_types() const = 0;
+
   virtual const std::string& name() const = 0;
 };
 
@@ -49,7 +60,8 @@ absl::StatusOr<PayloadFormat> ParsePayloadFormat(std::string_view text);
 // By the ending .csv, .jsonl or .ndjson, ".gz" aside. Errors: kInvalidArgument.
 absl::StatusOr<PayloadFormat> DetectPayloadFormat(std::string_view path);
 
-// Errors: for CSV kInvalidArgument when the header row is missing or has an empty or repeated key.
+// Errors: kInvalidArgument for a file of another kind (Parquet, UTF-16, one JSON array, ...),
+// naming it; for CSV also when the header row is missing or has an empty or repeated key.
 absl::StatusOr<std::unique_ptr<PayloadReader>> NewPayloadReader(std::unique_ptr<ByteSource> source,
                                                                 PayloadFormat format);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,11 @@ struct DenseLayout {
 // Errors: kInvalidArgument for a dimension outside 1 .. kDimMax or a size that contradicts rows.
 absl::StatusOr<std::unique_ptr<VectorReader>> NewDenseReader(std::unique_ptr<ByteSource> source,
                                                              const DenseLayout& layout);
+
+// Whether `begin`, the first bytes of an input of `size` bytes, can be a file of that format with
+// at least one row, as far as the two tell; of an unknown size only what repeats itself can be
+// told.
+bool LooksLike(std::string_view begin, std::optional<uint64_t> size, VectorFormat format);
 
 // kInvalidArgument unless 1 <= dim <= kDimMax.
 absl::Status CheckFileDim(const ByteSource& source, int64_t dim);

@@ -1,9 +1,11 @@
 #include "api/formats/vector_reader.h"
 
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
+#include "api/formats/file_kind.h"
 #include "api/formats/vector_formats.h"
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -28,7 +30,51 @@ constexpr FormatName kFormats[] = {
 
 constexpr char kFormatList[] = "fbin, f16bin, u8bin, i8bin, fvecs, bvecs or idx";
 
+absl::Status TextError(const std::string& name, std::string_view begin) {
+  if (IsJsonLines(begin)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name,
+        ": is JSON lines; ingest reads whole points from them (as its FILE, with --format "
+        "jsonl), vectors alone are read from ",
+        kFormatList));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      name,
+      ": is text, perhaps CSV with the vectors in a column; write its rows as JSON lines, "
+      "{\"id\":..,\"vector\":[..],\"payload\":{..}}, in Python: for r in "
+      "csv.DictReader(open(FILE)): print(json.dumps({**r, \"id\": int(r[\"id\"]), \"vector\": "
+      "json.loads(r[COLUMN])}))"));
+}
+
+// A file whose size is what its header says is what it is said to be, whatever its row count
+// spells.
+absl::Status RefuseOtherFiles(ByteSource& source, VectorFormat format) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string_view begin, source.Begin());
+  if (source.size().has_value() && LooksLike(begin, source.size(), format)) return absl::OkStatus();
+  TESSERA_RETURN_IF_ERROR(RefuseForeignKind(source));
+  if (!IsText(begin)) return absl::OkStatus();
+  return TextError(source.name(), begin);
+}
+
 }  // namespace
+
+absl::StatusOr<VectorFormat> RecognizeVectorFormat(ByteSource& source) {
+  TESSERA_ASSIGN_OR_RETURN(const std::string_view begin, source.Begin());
+  std::string candidates;
+  std::vector<VectorFormat> found;
+  for (const FormatName& entry : kFormats) {
+    if (!LooksLike(begin, source.size(), entry.format)) continue;
+    absl::StrAppend(&candidates, candidates.empty() ? "" : " or ", base::Sv(entry.name));
+    found.push_back(entry.format);
+  }
+  if (found.size() == 1) return found.front();
+  TESSERA_RETURN_IF_ERROR(RefuseForeignKind(source));
+  if (IsText(begin)) return TextError(source.name(), begin);
+  return absl::InvalidArgumentError(
+      absl::StrCat(source.name(), ": neither its name nor its first bytes tell its format",
+                   candidates.empty() ? "" : absl::StrCat(", which may be ", candidates),
+                   "; give --format: ", kFormatList));
+}
 
 absl::StatusOr<VectorFormat> ParseVectorFormat(std::string_view text) {
   for (const FormatName& entry : kFormats) {
@@ -56,6 +102,7 @@ absl::StatusOr<VectorFormat> DetectVectorFormat(std::string_view path) {
 
 absl::StatusOr<std::unique_ptr<VectorReader>> NewVectorReader(std::unique_ptr<ByteSource> source,
                                                               VectorFormat format) {
+  TESSERA_RETURN_IF_ERROR(RefuseOtherFiles(*source, format));
   switch (format) {
     case VectorFormat::kFbin:
       return NewBinReader(std::move(source), ElementType::kF32);
@@ -77,10 +124,14 @@ absl::StatusOr<std::unique_ptr<VectorReader>> NewVectorReader(std::unique_ptr<By
 
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenVectorFile(const std::string& path,
                                                              std::optional<VectorFormat> format) {
-  if (!format.has_value()) {
-    TESSERA_ASSIGN_OR_RETURN(format, DetectVectorFormat(path));
-  }
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, OpenByteSource(path));
+  if (!format.has_value()) {
+    if (const absl::StatusOr<VectorFormat> named = DetectVectorFormat(path); named.ok()) {
+      format = *named;
+    } else {
+      TESSERA_ASSIGN_OR_RETURN(format, RecognizeVectorFormat(*source));
+    }
+  }
   return NewVectorReader(std::move(source), *format);
 }
 

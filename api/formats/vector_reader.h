@@ -48,13 +48,21 @@ absl::StatusOr<VectorFormat> ParseVectorFormat(std::string_view text);
 // Errors: kInvalidArgument asking for the format.
 absl::StatusOr<VectorFormat> DetectVectorFormat(std::string_view path);
 
+// By the first bytes, which must be those of one format alone; u8bin and i8bin cannot be told
+// apart, nor fbin of unknown size (gzip, a pipe) from noise. Before the first read of `source`.
+// Errors: kInvalidArgument asking for the format, or saying what else the input is; what the source
+// answers.
+absl::StatusOr<VectorFormat> RecognizeVectorFormat(ByteSource& source);
+
 // Reads the header and checks it against the input's size where that is known.
 //
-// Errors: kInvalidArgument for a header that is cut off or impossible or contradicts the size.
+// Errors: kInvalidArgument for a header that is cut off or impossible or contradicts the size, and
+// for a file of another kind (NumPy, Parquet, ...), naming it.
 absl::StatusOr<std::unique_ptr<VectorReader>> NewVectorReader(std::unique_ptr<ByteSource> source,
                                                               VectorFormat format);
 
-// Opens `path` ("-": stdin) as `format`, or as what its name says.
+// Opens `path` ("-": stdin) as `format`, or as what its name says, or as what it is recognised to
+// be.
 absl::StatusOr<std::unique_ptr<VectorReader>> OpenVectorFile(const std::string& path,
                                                              std::optional<VectorFormat> format);
 

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tests/api/cli_runner.h"
+#include "tests/api/files.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::api {
@@ -71,9 +72,34 @@ TEST_F(CliPointsTest, DeletesWhatIsThere) {
   EXPECT_EQ(runner_.collection("c")->last_ack(), db::Ack::kWal);
 }
 
+TEST_F(CliPointsTest, DeletesTheIdsOfAFileInBatches) {
+  const FakeServer server(runner_);
+  std::string ids =
+      "\xEF\xBB\xBF"
+      "17\r\na b\n";
+  for (int i = 0; i < 9000; ++i) ids += "x" + std::to_string(i) + "\n";
+  const InputDir dir;
+  const CliResult result = runner_.Run(
+      {"delete", "--server", server.address(), "c", "--ids", dir.Write("ids", ids + "\n")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, "{\"collection\":\"c\",\"deleted\":2,\"absent\":9000}\n");
+  const CliResult rest =
+      runner_.RunOnStdin("6f1c2a3b-0000-4000-8000-0000000000ff\n\n18446744073709551615",
+                         {"delete", "--data", "fake", "c", "--ids", "-"});
+  EXPECT_EQ(rest.code, 1);
+  EXPECT_THAT(rest.err, AllOf(HasSubstr("stdin: line 2: the line is empty"),
+                              HasSubstr("(0 points deleted)")));
+  EXPECT_EQ(
+      runner_.RunOnStdin("18446744073709551615", {"delete", "--data", "fake", "c", "--ids", "-"})
+          .code,
+      0);
+  EXPECT_EQ(*runner_.collection("c")->Count(), 1u);
+}
+
 TEST_F(CliPointsTest, NoIdIsWrongUsage) {
   EXPECT_EQ(runner_.Run({"get", "--data", "fake", "c"}).code, 2);
   EXPECT_EQ(runner_.Run({"delete", "--data", "fake", "c"}).code, 2);
+  EXPECT_EQ(runner_.Run({"delete", "--data", "fake", "c", "1", "--ids", "f"}).code, 2);
   const CliResult result = runner_.Run({"get", "--data", "fake", "c", std::string(513, 'x')});
   EXPECT_EQ(result.code, 2);
   EXPECT_THAT(result.out, IsEmpty());

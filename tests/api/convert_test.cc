@@ -105,15 +105,29 @@ TEST(Convert, ADefaultFieldMayBeNamedByTheEmptyName) {
 }
 
 TEST(Convert, EveryIdComesBackAsItsOwnKind) {
-  const base::PointId ids[] = {base::PointId(0), base::PointId(UINT64_MAX),
-                               base::PointId(std::string("17")),
-                               base::PointId::Parse("01234567-89ab-cdef-0123-456789abcdef").value(),
-                               base::PointId(std::string("01234567-89ab-cdef-0123-456789abcdef"))};
+  const base::PointId ids[] = {
+      base::PointId(0), base::PointId(UINT64_MAX), base::PointId(std::string("a17")),
+      base::PointId(std::string("017")),
+      base::PointId::Parse("01234567-89ab-cdef-0123-456789abcdef").value()};
   for (const base::PointId& id : ids) {
     v1::PointId message;
     ToProto(id, &message);
     EXPECT_THAT(FromProto(message), IsOkAndHolds(id));
   }
+}
+
+TEST(Convert, AStringThatReadsAsANumberOrUuidIsRefused) {
+  for (const char* text : {"17", "0", "18446744073709551615"}) {
+    v1::PointId message;
+    message.set_str(text);
+    EXPECT_THAT(FromProto(message).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr(text), HasSubstr("reads as a number; send it as num"))));
+  }
+  v1::PointId message;
+  message.set_str("01234567-89AB-cdef-0123-456789abcdef");
+  EXPECT_THAT(FromProto(message).status(), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                    HasSubstr("reads as a UUID; send it as uuid")));
 }
 
 TEST(Convert, ToBatchCutsAtTheBoundAndLosesNothing) {

@@ -13,6 +13,7 @@
 namespace tessera::api {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -79,6 +80,21 @@ TEST(CsvReader, AByteOrderMarkIsNoPartOfTheFirstKey) {
               ElementsAre(R"(2: {"a":1})"));
 }
 
+TEST(CsvReader, AnEmptyLineIsNamedAmongRowsAndSkippedBehindThem) {
+  EXPECT_THAT(MustReadRows("a.csv", "a,b\n1,2\n\n3,4\r\n\r\n\n"),
+              ElementsAre(R"(2: {"a":1,"b":2})", "3! the line is empty", R"(4: {"a":3,"b":4})"));
+  EXPECT_THAT(MustReadRows("a.csv", "a\n1\n\n3\n\n"),
+              ElementsAre(R"(2: {"a":1})", R"(3: {"a":null})", R"(4: {"a":3})"));
+  EXPECT_THAT(MustReadRows("a.csv", "a,b\n\"x\n\n\ny\",1\n\n"),
+              ElementsAre(R"(2: {"a":"x\n\n\ny","b":1})"));
+}
+
+TEST(CsvReader, CellsOfARecordAreBounded) {
+  const std::string commas(200'000, ',');
+  EXPECT_THAT(MustReadRows("a.csv", "a\n" + commas + "\n1\n"),
+              ElementsAre("2! has more than 100000 cells", R"(3: {"a":1})"));
+}
+
 TEST(CsvReader, InfersOnlyWhatKeepsTheText) {
   const auto json = [](std::string_view cell) { return InferCsvValue(cell).ToJson(); };
   EXPECT_EQ(json("9223372036854775807"), "9223372036854775807");
@@ -101,7 +117,54 @@ TEST(JsonlReader, ObjectsAndNullArePayloadsTheRestIsReported) {
   EXPECT_THAT(MustReadRows("a.jsonl", "{\"b\":[1,2.5,null],\"a\":\"x\"}\nnull\n[1]\n{bad\n\n{}"),
               ElementsAre(R"(1: {"a":"x","b":[1,2.5,null]})", "2: null",
                           HasSubstr("3! a payload must be a JSON object"), HasSubstr("4! "),
-                          HasSubstr("5! "), "6: {}"));
+                          "5! the line is empty", "6: {}"));
+}
+
+TEST(JsonlReader, NumbersBeyondInt64AreTextAndSaidToBeNumbers) {
+  const InputDir dir;
+  const auto reader = OpenPayloadFile(
+      dir.Write(
+          "a.jsonl",
+          R"({"id":18446744073709551615,"s":"9223372036854775808","o":{"n":9223372036854775808}})"
+          "\n"
+          R"({"id":9223372036854775808,"id":"7"})"
+          "\n"),
+      std::nullopt);
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  PayloadRow row;
+  ASSERT_TRUE(*(*reader)->Next(&row));
+  EXPECT_EQ(row.payload.ToJson(), R"({"id":"18446744073709551615","o":{"n":"9223372036854775808"},)"
+                                  R"("s":"9223372036854775808"})");
+  EXPECT_THAT(row.large_keys, ElementsAre("id"));
+  ASSERT_TRUE(*(*reader)->Next(&row));
+  EXPECT_EQ(row.payload.ToJson(), R"({"id":"7"})");
+  EXPECT_TRUE(row.large_keys.empty());
+}
+
+TEST(JsonlReader, ALineOfMillionsOfValuesIsNotParsed) {
+  std::string line = "{\"a\":[1";
+  for (int i = 0; i < 1'600'000; ++i) line += ",1";
+  EXPECT_THAT(MustReadRows("a.jsonl", line + "]}\n{}\n"),
+              ElementsAre(HasSubstr("1! has over 1500000 commas"), "2: {}"));
+}
+
+TEST(JsonlReader, AByteOrderMarkAndEmptyLinesBehindTheLastRowAreSkipped) {
+  EXPECT_THAT(MustReadRows("a.jsonl", "\xEF\xBB\xBF{\"a\":1}\r\n{\"a\":2}\r\n\r\n\n"),
+              ElementsAre(R"(1: {"a":1})", R"(2: {"a":2})"));
+  EXPECT_THAT(MustReadRows("a.jsonl", "\n\n{}\n"),
+              ElementsAre("1! the line is empty", "2! the line is empty", "3: {}"));
+  EXPECT_TRUE(MustReadRows("a.jsonl", "\n\n\n").empty());
+}
+
+TEST(PayloadReader, FilesOfAnotherKindAreNamed) {
+  EXPECT_THAT(std::string(ReadError("a.jsonl", "PAR1\x15\x04").message()),
+              AllOf(HasSubstr("a.jsonl: is a Parquet file"), HasSubstr("pyarrow")));
+  EXPECT_THAT(
+      std::string(
+          ReadError("a.csv", std::string("\xFF\xFE", 2) + std::string("a\0,\0b\0", 6)).message()),
+      HasSubstr("UTF-16"));
+  EXPECT_THAT(std::string(ReadError("a.jsonl", "[\n {\"a\": 1}\n]\n").message()),
+              HasSubstr("jq -c '.[]'"));
 }
 
 TEST(JsonlReader, GzipIsToldByItsMagicNotByTheName) {

@@ -81,11 +81,11 @@ TEST_F(PointsService, UpsertTakesPointsOneByOneWithEveryKindOfId) {
   }
   request.mutable_points(0)->mutable_id()->set_num(7);
   request.mutable_points(1)->mutable_id()->set_uuid(kUuid);
-  request.mutable_points(2)->mutable_id()->set_str("7");
+  request.mutable_points(2)->mutable_id()->set_str("007");
   request.mutable_points(2)->set_payload(R"({"b":[1,2.5]})");
   ASSERT_TRUE(Upsert(request).ok());
   EXPECT_EQ(collection().last_ack(), db::Ack::kMemory);
-  const std::vector<base::PointId> ids = {base::PointId(std::string("7")),
+  const std::vector<base::PointId> ids = {base::PointId(std::string("007")),
                                           base::PointId::Parse(kUuid).value(), base::PointId(7)};
   const auto stored = collection().Get(ids, {.payload = true, .vectors = true}).value();
   ASSERT_EQ(stored.size(), 3U);

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "gtest/gtest.h"
 
+#include "base/string_id.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 
@@ -111,6 +112,19 @@ TEST(PointId, WhatIsNotQuiteANumberOrUuidIsAString) {
     ASSERT_OK_AND_ASSIGN(const PointId id, PointId::Parse(text));
     ASSERT_NE(id.string(), nullptr) << text;
     EXPECT_EQ(id.ToString(), text);
+  }
+}
+
+TEST(PointId, AStringIdDoesNotReadAsAnotherKind) {
+  EXPECT_THAT(StringId("007"), IsOkAndHolds(PointId(std::string("007"))));
+  EXPECT_THAT(StringId("7").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("send it as num")));
+  EXPECT_THAT(StringId(kUuidText).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("send it as uuid")));
+  EXPECT_THAT(StringId("").status(), StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const char* text : {"\xff", "\xc3", "a\xed\xa0\x80"}) {
+    EXPECT_THAT(PointId::Parse(text).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("UTF-8")));
   }
 }
 

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "base/json_file.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 
@@ -113,6 +115,22 @@ TEST(Value, NumbersOutOfRangeAreRefused) {
                            "-9223372036854775809", "1e309", "-1e400", "[1e999]"}) {
     EXPECT_THAT(ParseJson(text).status(), StatusIs(absl::StatusCode::kInvalidArgument)) << text;
   }
+}
+
+TEST(Value, NumbersOverInt64CanBeKeptAsText) {
+  std::set<std::string, std::less<>> large = {"old"};
+  ASSERT_OK_AND_ASSIGN(
+      const Value value,
+      ParseJsonKeepingLarge(R"({"a":9223372036854775808,"b":[18446744073709551615],"c":1})",
+                            &large));
+  EXPECT_EQ(value.ToJson(), R"({"a":"9223372036854775808","b":["18446744073709551615"],"c":1})");
+  EXPECT_THAT(large, testing::ElementsAre("a"));
+  for (const char* text : {"18446744073709551616", "-9223372036854775809", "1e999", "{"}) {
+    EXPECT_THAT(ParseJsonKeepingLarge(text, &large).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument));
+  }
+  EXPECT_THAT(ParseJson("18446744073709551615").status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("in quotes")));
 }
 
 TEST(Value, DepthIsBounded) {

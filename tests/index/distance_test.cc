@@ -227,7 +227,7 @@ TEST_P(DistanceTest, NothingOverflowsWithinTheLengthAllowed) {
   if (type() != ElementType::kF32) GTEST_SKIP() << "other elements are not that large";
   for (const size_t dim : {1, 3, 64, 1536}) {
     const auto most =
-        static_cast<float>(std::sqrt(kNorm2Max / static_cast<double>(dim)) * (1 - 1e-6));
+        static_cast<float>(std::sqrt(base::kNorm2Max / static_cast<double>(dim)) * (1 - 1e-6));
     const std::vector<float> query(dim, most);
     const float got = Compare(query, Store(type(), std::vector<float>(dim, -most)));
     EXPECT_TRUE(std::isfinite(got)) << got;

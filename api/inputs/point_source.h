@@ -1,9 +1,12 @@
-// Points out of input files: vectors, payloads and ids joined by row.
+// Points out of input files, in batches: vectors, payloads and ids joined by row, or JSON lines
+// that hold whole points.
 //
 // A row is bad when its payload or id cannot be read, its vector has a NaN or infinite component or
 // one that the field's element type cannot hold. Integer types take whole numbers only; f16 takes
 // the nearest value. What is wrong with an input as a whole (cut off, another dimension, more rows
 // than another input) always ends the source.
+//
+// An id may come several times, in one batch as well: whoever stores the points keeps the last.
 //
 // Threads: one source from one thread at a time.
 #pragma once
@@ -18,14 +21,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "api/formats/line_reader.h"
 #include "api/formats/payload_reader.h"
 #include "api/formats/vector_reader.h"
-#include "base/point_id.h"
 #include "base/schema.h"
 #include "db/database.h"
 
 namespace tessera::api {
+
+class PointRows;
 
 inline constexpr size_t kSourceBatchBytes = size_t{2} << 20;
 
@@ -33,10 +36,17 @@ inline constexpr size_t kSourceBatchBytes = size_t{2} << 20;
 struct VectorInput {
   std::string field;
   std::string path;
-  std::optional<VectorFormat> format;  // by the file's name when missing
+  std::optional<VectorFormat> format;  // by the file's name or first bytes when missing
 };
 
 struct PointSourceOptions {
+  // JSON lines of whole points; "": the inputs below are joined by row. A line is an object with
+  //   "id"        a number or a string; the key is `id_field` where given. Without: the row's
+  //   number "vector"    the components; "embedding" as well; or "vectors": {"FIELD": [..], ..}
+  //   "payload"   an object or null. Without it all other keys are the payload
+  std::string points_path;
+  std::string points_field;  // of "vector" and "embedding"
+
   std::vector<VectorInput> vectors;  // each field of the schema exactly once
   std::string payload_path;          // "": no payload
   std::optional<PayloadFormat> payload_format;
@@ -55,48 +65,24 @@ class FilePointSource {
   // Errors: kNotFound, kInvalidArgument and others, naming the input.
   static absl::StatusOr<std::unique_ptr<FilePointSource>> Open(const base::CollectionSchema& schema,
                                                                PointSourceOptions options);
+  FilePointSource(const FilePointSource&) = delete;
+  FilePointSource& operator=(const FilePointSource&) = delete;
+  ~FilePointSource();
 
   // Fills `*batch` with at most batch_rows_max rows and about kSourceBatchBytes; empty at the end.
   absl::Status Next(std::vector<db::Point>* batch);
 
   // Rows in all, where an input tells.
-  std::optional<uint64_t> rows() const { return rows_; }
-  uint64_t rows_read() const { return next_row_; }
+  std::optional<uint64_t> rows() const;
+  uint64_t rows_read() const { return rows_read_; }
   uint64_t rows_skipped() const { return rows_skipped_; }
 
  private:
-  struct Column {
-    base::VectorFieldSchema field;
-    std::string name;  // of the input
-    std::unique_ptr<VectorReader> reader;
-    std::string block;  // rows read and not yet used, as the file has them
-    size_t block_begin = 0;
-    bool ended = false;
-  };
+  FilePointSource(std::unique_ptr<PointRows> rows, PointSourceOptions options);
 
-  FilePointSource(base::CollectionSchema schema, PointSourceOptions options);
-  absl::Status OpenColumn(const VectorInput& input, const base::VectorFieldSchema& field);
-
-  // One row of every input.
-  struct Row {
-    std::vector<std::string_view> vectors;
-    PayloadRow payload;
-    std::string id;
-  };
-  absl::StatusOr<bool> ReadRow(Row* row);
-  absl::Status ReadVectors(Row* row, size_t* ended);
-  // Errors: kInvalidArgument: the row is bad, and why.
-  absl::Status MakePoint(Row* row, db::Point* point) const;
-  absl::Status MakeVectors(const Row& row, db::Point* point) const;
-  absl::StatusOr<base::PointId> MakeId(const Row& row) const;
-
-  const base::CollectionSchema schema_;
+  const std::unique_ptr<PointRows> source_;
   const PointSourceOptions options_;
-  std::vector<Column> columns_;
-  std::unique_ptr<PayloadReader> payload_;
-  std::unique_ptr<LineReader> ids_;
-  std::optional<uint64_t> rows_;
-  uint64_t next_row_ = 0;
+  uint64_t rows_read_ = 0;
   uint64_t rows_skipped_ = 0;
 };
 

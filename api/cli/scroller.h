@@ -1,0 +1,48 @@
+// All points of a collection, page by page in the order of their ids, in bounded memory whatever
+// their payloads: pages have as many points as fit into a few megabytes.
+//
+// Threads: one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "api/client.h"
+#include "base/point_id.h"
+#include "db/database.h"
+
+namespace tessera::api {
+
+class Scroller {
+ public:
+  // From the first point with id >= `offset` on.
+  Scroller(Client& client, std::string collection, std::optional<base::PointId> offset,
+           db::Projection with)
+      : client_(client),
+        collection_(std::move(collection)),
+        next_(std::move(offset)),
+        with_(with) {}
+
+  // The next points, at most `points_max` (1 or more); empty at the end. Points written meanwhile
+  // are among them or not; none comes twice.
+  absl::StatusOr<std::vector<db::StoredPoint>> Next(uint64_t points_max);
+
+  // Where more points are, the first id of them.
+  const std::optional<base::PointId>& next_offset() const { return next_; }
+
+ private:
+  Client& client_;
+  const std::string collection_;
+  std::optional<base::PointId> next_;
+  const db::Projection with_;
+  size_t page_points_ = 16;  // of the first page, when nothing is known of their size
+  bool ended_ = false;
+};
+
+}  // namespace tessera::api
