@@ -10,7 +10,6 @@
 #include "base/elements.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "index/distance.h"
 
 namespace tessera::db {
 namespace {
