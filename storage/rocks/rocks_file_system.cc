@@ -91,9 +91,9 @@ class RandomFile : public rocksdb::FSRandomAccessFile {
 };
 
 // The end of a table file: u8 checksum type, 40 bytes of block handles, u32 format version, u64
-// magic. It is the one part of the format without a checksum, and RocksDB believes it: with another
-// version it decompresses sound blocks in another way, which aborts in Debian's build, and with
-// checksum type 0 it checks none. Damaged handles lead to blocks with wrong checksums.
+// magic. It is the one part of the format without a checksum: with another checksum type RocksDB
+// would check no block, with another version it would read them otherwise. Damaged handles lead to
+// blocks with wrong checksums.
 constexpr uint64_t kTableFooterBytes = 53;
 constexpr size_t kTableVersionAt = 41;
 constexpr uint64_t kTableMagic = 0x88e241b785f4cff7;

@@ -108,7 +108,17 @@ TEST(RowStoreCheck, AnOlderManifestIsRefused) {
 
 // The end of a table file has no checksum of its own.
 TEST(RowStoreCheck, EveryBitOfATableFilesFooterIsRightOrRefused) {
-  const FsImage image = Build(/*killed=*/false);
+  RowList rows;
+  FaultFs built;
+  {
+    const std::unique_ptr<RowStore> store = MustOpen(built, kDir);
+    for (int i = 0; i < 300; ++i) {  // blocks that are compressed
+      rows.emplace_back(absl::StrCat("row", 1000 + i), std::string(100, 'v'));
+      EXPECT_OK(PutOne(*store, Table::kPoints, rows.back().first, rows.back().second));
+    }
+    EXPECT_OK(store->Flush());
+  }
+  const FsImage image = Capture(built);
   const std::string path = PathIn(image, ".sst");
   const std::string& whole = image.at(path);
   for (size_t at = whole.size() - 53; at < whole.size(); ++at) {
@@ -122,12 +132,10 @@ TEST(RowStoreCheck, EveryBitOfATableFilesFooterIsRightOrRefused) {
         ASSERT_THAT(store, StatusIs(absl::StatusCode::kDataLoss));
         continue;
       }
-      for (const auto& [key, value] : RowList{{"a", "1"}, {"b", "2"}}) {
-        const auto got = (*store)->Get(Table::kPoints, key);
-        if (!absl::IsDataLoss(got.status())) {
-          ASSERT_THAT(got, IsOkAndHolds(testing::Optional(testing::Eq(value))));
-        }
-      }
+      const auto it = (*store)->NewIterator(Table::kPoints, "");
+      RowList found;
+      for (; it->Valid(); it->Next()) found.emplace_back(it->key(), it->value());
+      ASSERT_TRUE(absl::IsDataLoss(it->status()) || (it->status().ok() && found == rows));
     }
   }
 }
