@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "db/collection.h"
 #include "db/point_reader.h"
 #include "db/validate.h"
@@ -21,6 +22,12 @@ constexpr double kRecallSlack = 0.001;
 
 double TargetOf(const SearchParams& params) {
   return params.recall_target != 0 ? params.recall_target : kDefaultRecall;
+}
+
+absl::Status TooMuchAsked(std::string_view what, size_t fitting, Projection with) {
+  return absl::OutOfRangeError(
+      absl::StrCat("the payloads and vectors of the first ", fitting, " ", base::Sv(what),
+                   " fit into ", with.bytes_max, " bytes, the next one does not; ask for fewer"));
 }
 
 query::SearchRequest RequestFor(const SearchParams& params, const query::SearchView& view) {
@@ -65,7 +72,9 @@ absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const b
   for (const std::optional<base::RowId>& row : found) {
     if (row.has_value()) rows.push_back(*row);
   }
-  return reader.Read(rows, with);
+  TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, with));
+  if (points.size() < rows.size()) return TooMuchAsked("points", points.size(), with);
+  return points;
 }
 
 absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::PointId>& offset,
@@ -92,6 +101,12 @@ absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::Po
   TESSERA_RETURN_IF_ERROR(it->status());
   const PointReader reader(engine_, record_, *view);
   TESSERA_ASSIGN_OR_RETURN(page.points, reader.Read(rows, with));
+  if (page.points.size() < rows.size()) {
+    const size_t next = page.points.size();
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<StoredPoint> first,
+                             reader.Read(std::span(rows).subspan(next, 1), {}));
+    page.next_offset = first.front().id;
+  }
   return page;
 }
 
@@ -133,10 +148,12 @@ absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> que
   if (incomplete.empty()) return result;
   const PointReader reader(engine_, record_, *view);
   TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, params.with));
+  if (points.size() < rows.size()) return TooMuchAsked("hits", points.size(), params.with);
   for (size_t i = 0; i < incomplete.size(); ++i) {
     Hit& hit = result.hits[incomplete[i]];
     hit.id = std::move(points[i].id);
     hit.payload = std::move(points[i].payload);
+    hit.payload_json = std::move(points[i].payload_json);
     hit.vectors = std::move(points[i].vectors);
   }
   return result;

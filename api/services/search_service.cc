@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +18,7 @@
 #include "api/convert.h"
 #include "api/formats/element_convert.h"
 #include "api/search_near.h"
+#include "api/status.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -25,8 +28,10 @@ namespace {
 
 // Below this a helper costs more to wake than it saves.
 constexpr size_t kQueriesPerHelperMin = 4;
-// A hit as a message, without vectors and payload.
-constexpr uint64_t kHitBytes = 256;
+// A hit in the engine's form and as a message, without vectors and payload.
+constexpr uint64_t kHitBytes = 512;
+// The same on the wire, with an id of usual length.
+constexpr uint64_t kWireHitBytes = 80;
 
 // Ranges of the parameters, under the names they have in the request.
 absl::Status CheckParams(const db::SearchParams& params) {
@@ -59,23 +64,20 @@ absl::Status CheckParams(const db::SearchParams& params) {
 // Vectors of a reply are of known size; answers before the work is done.
 absl::Status CheckReplyBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
                              uint64_t queries, uint64_t bytes_max) {
-  const uint64_t hit_bytes = params.with.vectors ? VectorBytes(schema) : 0;
+  const uint64_t hit_bytes = params.with.vectors ? base::VectorBytes(schema) : 0;
   if (queries * params.limit * hit_bytes <= bytes_max) return absl::OkStatus();
   return InvalidField("limit",
                       absl::StrCat(queries, " queries x limit ", params.limit, " with vectors of ",
-                                   hit_bytes, " bytes, at most ", bytes_max, " bytes in a reply"));
+                                   hit_bytes, " bytes, at most ", bytes_max,
+                                   " bytes in this reply (see reply_bytes_max)"));
 }
 
-// Payloads show their size only in the end.
-absl::Status ReplyTooLong(uint64_t bytes_max) {
-  return InvalidField("limit", absl::StrCat("the hits with their payloads have over ", bytes_max,
-                                            " bytes, the most of one reply"));
-}
-
-// What the messages of a reply take in memory, payloads left out.
-uint64_t ReplyMemoryBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
-                          uint64_t queries) {
-  return queries * params.limit * (kHitBytes + (params.with.vectors ? VectorBytes(schema) : 0));
+// Payloads, and ids, show their size only in the end.
+absl::Status ReplyTooLong(uint64_t bytes_max, uint64_t allowed) {
+  return InvalidField("limit", absl::StrCat("the hits have over ", bytes_max,
+                                            " bytes, the most of this reply; ask for fewer, or set "
+                                            "reply_bytes_max, up to ",
+                                            allowed));
 }
 
 struct Batch {
@@ -89,16 +91,15 @@ struct Batch {
 // The queries of one batch, taken one after the other by several threads.
 class BatchRun {
  public:
-  // `response` has a result for each query already.
-  BatchRun(const Batch& batch, v1::SearchBatchResponse* response)
-      : batch_(batch), response_(response) {}
+  explicit BatchRun(const Batch& batch)
+      : batch_(batch), results_(batch.queries.size() / batch.dim) {}
 
   // Returns when no query is left to take, or one has failed.
   void Work() {
     // Relaxed: the results reach the reader through the pool's lock.
     while (!failed_.load(std::memory_order_relaxed)) {
       const size_t query = next_.fetch_add(1, std::memory_order_relaxed);
-      if (query >= batch_.queries.size() / batch_.dim) return;
+      if (query >= results_.size()) return;
       absl::Status status;
       try {
         status = SearchOne(query);
@@ -114,20 +115,29 @@ class BatchRun {
     return status_;
   }
 
+  // After all work, in the order of the queries.
+  void MoveTo(Reply* reply) {
+    reply->Clear();
+    for (std::string& result : results_) {
+      reply->AddElement(v1::SearchBatchResponse::kResultsFieldNumber, std::move(result));
+    }
+  }
+
  private:
   absl::Status SearchOne(size_t query) {
-    const Stopwatch watch;
+    const auto begin = std::chrono::steady_clock::now();
     absl::StatusOr<db::SearchResult> result = batch_.collection.Search(
         batch_.queries.subspan(query * batch_.dim, batch_.dim), batch_.params);
     if (!result.ok()) return BlameIfInvalid(result.status(), "queries");
-    v1::SearchResponse* out = response_->mutable_results(static_cast<int>(query));
-    ToProto(batch_.collection.schema(), *std::move(result), out);
-    out->set_time(watch.Seconds());
-    if (!batch_.params.with.payload) return absl::OkStatus();
-    const uint64_t bytes = out->ByteSizeLong();
+    v1::SearchResponse message;
+    ToProto(batch_.collection.schema(), *std::move(result), &message);
+    message.set_time(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    const uint64_t bytes = message.ByteSizeLong();
     if (reply_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes > batch_.reply_bytes_max) {
-      return ReplyTooLong(batch_.reply_bytes_max);
+      return absl::OutOfRangeError("the reply is full");
     }
+    message.SerializeToString(&results_[query]);
     return absl::OkStatus();
   }
 
@@ -138,7 +148,7 @@ class BatchRun {
   }
 
   const Batch& batch_;
-  v1::SearchBatchResponse* const response_;
+  std::vector<std::string> results_;  // serialised, one for each query
   std::atomic<size_t> next_{0};
   std::atomic<uint64_t> reply_bytes_{0};
   std::atomic<bool> failed_{false};
@@ -146,18 +156,23 @@ class BatchRun {
   absl::Status status_ ABSL_GUARDED_BY(mu_);  // of the first query that failed
 };
 
-// The queries as floats [count x dim]. Errors: kInvalidArgument.
-absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& field,
-                                                const v1::VectorColumn& column, uint32_t limit) {
+// How many queries there are. Errors: kInvalidArgument.
+absl::StatusOr<uint64_t> CountQueries(const base::VectorFieldSchema& field,
+                                      const v1::VectorColumn& column, uint32_t limit) {
   absl::StatusOr<base::ElementType> type = FromProto(column.type(), field.type);
   if (!type.ok()) return BlameField(type.status(), "queries.type");
   TESSERA_RETURN_IF_ERROR(CheckBatch(field, column.data().size(), *type));
   const uint64_t count = column.data().size() / (field.dim * base::ElementBytes(*type));
-  if (count * limit > kBatchHitsMax) {
-    return InvalidField("limit", absl::StrCat(count, " queries x limit ", limit, ", at most ",
-                                              kBatchHitsMax, " hits in all"));
-  }
-  std::vector<float> queries = ToFloats(column.data(), *type);
+  if (count * limit <= kBatchHitsMax) return count;
+  return InvalidField("limit", absl::StrCat(count, " queries x limit ", limit, ", at most ",
+                                            kBatchHitsMax, " hits in all"));
+}
+
+// The queries as floats [count x dim]. Errors: kInvalidArgument.
+absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& field,
+                                                const v1::VectorColumn& column) {
+  TESSERA_ASSIGN_OR_RETURN(const base::ElementType type, FromProto(column.type(), field.type));
+  std::vector<float> queries = ToFloats(column.data(), type);
   for (size_t i = 0; i < queries.size(); ++i) {
     if (std::isfinite(queries[i])) continue;
     return InvalidField("queries.data",
@@ -182,82 +197,124 @@ absl::StatusOr<std::vector<float>> OneQuery(const base::VectorFieldSchema& field
   return query;
 }
 
-}  // namespace
-
-grpc::Status SearchService::Search(grpc::ServerContext* call, const v1::SearchRequest* request,
-                                   v1::SearchResponse* response) {
-  return Answer([&]() -> absl::Status {
-    const Stopwatch watch;
-    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
-                             context_.database.GetCollection(request->collection()));
-    const base::CollectionSchema& schema = collection->schema();
-    const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(schema, request->field());
-    if (!field.ok()) return BlameField(field.status(), "field");
-    db::SearchParams params = ParamsFromProto(*request, request->field());
-    TESSERA_RETURN_IF_ERROR(CheckParams(params));
-    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, context_.reply_bytes_max));
-    params.deadline = DeadlineOf(*call);
-    TESSERA_ASSIGN_OR_RETURN(
-        const CallMemory::Lease lease,
-        context_.memory.Take(ReplyMemoryBytes(schema, params, 1), params.deadline));
-    CancellationWatch::Call cancellation(context_.cancellations, *call);
-    params.cancelled = cancellation.flag();
-    absl::StatusOr<db::SearchResult> result;
-    if (request->query_case() == v1::SearchRequest::kPoint) {
-      absl::StatusOr<base::PointId> id = FromProto(request->point());
-      if (!id.ok()) return BlameField(id.status(), "point");
-      result = SearchNearPoint(*collection, *id, params);
-    } else {
-      TESSERA_ASSIGN_OR_RETURN(const std::vector<float> query, OneQuery(**field, *request));
-      result = collection->Search(query, params);
-    }
-    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
-    ToProto(schema, *std::move(result), response);
-    response->set_time(watch.Seconds());
-    if (params.with.payload && response->ByteSizeLong() > context_.reply_bytes_max) {
-      return ReplyTooLong(context_.reply_bytes_max);
-    }
-    return absl::OkStatus();
-  });
+// Hits of one search go out one by one.
+void WriteHits(const base::CollectionSchema& schema, db::SearchResult&& result, double seconds,
+               Reply* reply) {
+  reply->Clear();
+  v1::ScoredPoint message;
+  for (db::Hit& hit : result.hits) {
+    message.Clear();
+    ToProto(schema, std::move(hit), &message);
+    reply->AddElement(v1::SearchResponse::kResultFieldNumber, message);
+  }
+  v1::SearchResponse rest;
+  ToProto(result.stats, rest.mutable_usage());
+  rest.set_time(seconds);
+  reply->AddFields(rest);
 }
 
-grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
-                                        const v1::SearchBatchRequest* request,
-                                        v1::SearchBatchResponse* response) {
-  return Answer([&]() -> absl::Status {
-    const Stopwatch watch;
-    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
-                             context_.database.GetCollection(request->collection()));
-    const base::CollectionSchema& schema = collection->schema();
-    const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(schema, request->queries().field());
-    if (!field.ok()) return BlameField(field.status(), "queries.field");
-    db::SearchParams params = ParamsFromProto(*request, request->queries().field());
-    TESSERA_RETURN_IF_ERROR(CheckParams(params));
+absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest& request,
+                    Reply* reply) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
+                           context.database.GetCollection(request.collection()));
+  const base::CollectionSchema& schema = collection->schema();
+  const absl::StatusOr<const base::VectorFieldSchema*> field = FindField(schema, request.field());
+  if (!field.ok()) return BlameField(field.status(), "field");
+  db::SearchParams params = ParamsFromProto(request, request.field());
+  TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
+  TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, bytes_max));
+  params.deadline = call.deadline();
+  params.cancelled = call.cancelled();
+  params.with.payload_as_text = true;
+
+  std::vector<float> query;
+  std::optional<base::PointId> near;
+  if (request.query_case() == v1::SearchRequest::kPoint) {
+    absl::StatusOr<base::PointId> id = FromProto(request.point());
+    if (!id.ok()) return BlameField(id.status(), "point");
+    near = *std::move(id);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(query, OneQuery(**field, request));
+  }
+  const auto search = [&](uint64_t bytes) -> absl::Status {
+    params.with.bytes_max = bytes;
+    absl::StatusOr<db::SearchResult> result = near.has_value()
+                                                  ? SearchNearPoint(*collection, *near, params)
+                                                  : collection->Search(query, params);
+    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
+    WriteHits(schema, *std::move(result), call.Seconds(), reply);
+    return reply->bytes() > bytes ? absl::OutOfRangeError("the reply is full") : absl::OkStatus();
+  };
+  const absl::Status status = ReadWithin(call, params.limit * kHitBytes, bytes_max, search);
+  if (!absl::IsOutOfRange(status)) return status;
+  return ReplyTooLong(bytes_max, context.reply_bytes_max);
+}
+
+absl::Status SearchBatch(ServiceContext& context, Call& call,
+                         const v1::SearchBatchRequest& request, Reply* reply) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
+                           context.database.GetCollection(request.collection()));
+  const base::CollectionSchema& schema = collection->schema();
+  const absl::StatusOr<const base::VectorFieldSchema*> field =
+      FindField(schema, request.queries().field());
+  if (!field.ok()) return BlameField(field.status(), "queries.field");
+  db::SearchParams params = ParamsFromProto(request, request.queries().field());
+  TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
+  params.deadline = call.deadline();
+  params.cancelled = call.cancelled();
+  params.with.payload_as_text = true;
+  TESSERA_ASSIGN_OR_RETURN(
+      const uint64_t count,
+      CountQueries(**field, request.queries(), params.limit));
+  TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, bytes_max));
+
+  // Payloads are of any length: one search at a time, or each thread might hold a whole reply.
+  const uint64_t helpers = params.with.payload ? 0 : count / kQueriesPerHelperMin;
+  const uint64_t fixed_bytes = request.queries().data().size() +
+                               count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
+                               (helpers + 1) * params.limit * kHitBytes;
+  const auto search = [&](uint64_t bytes) -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
-                             BatchQueries(**field, request->queries(), params.limit));
+                             BatchQueries(**field, request.queries()));
+    params.with.bytes_max = bytes;
     const Batch batch = {.collection = *collection,
                          .params = params,
                          .queries = queries,
                          .dim = (*field)->dim,
-                         .reply_bytes_max = context_.reply_bytes_max};
-    const size_t count = queries.size() / batch.dim;
-    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, context_.reply_bytes_max));
-    params.deadline = DeadlineOf(*call);
-    TESSERA_ASSIGN_OR_RETURN(
-        const CallMemory::Lease lease,
-        context_.memory.Take(ReplyMemoryBytes(schema, params, count), params.deadline));
-    CancellationWatch::Call cancellation(context_.cancellations, *call);
-    params.cancelled = cancellation.flag();
-
-    for (size_t i = 0; i < count; ++i) response->add_results();
-    BatchRun run(batch, response);
-    context_.helpers.Run(static_cast<int>(count / kQueriesPerHelperMin), [&run] { run.Work(); });
+                         .reply_bytes_max = bytes};
+    BatchRun run(batch);
+    context.helpers.Run(static_cast<int>(helpers), [&run] { run.Work(); });
     TESSERA_RETURN_IF_ERROR(run.status());
-    response->set_time(watch.Seconds());
+    run.MoveTo(reply);
     return absl::OkStatus();
-  });
+  };
+  // A batch is too much work to be done a second time for a longer reply.
+  const uint64_t likely = std::min(bytes_max, count * params.limit * kWireHitBytes);
+  TESSERA_RETURN_IF_ERROR(call.Reserve(
+      fixed_bytes + (params.with.payload || params.with.vectors ? 3 * bytes_max : 2 * likely)));
+  const absl::Status status = search(bytes_max);
+  if (absl::IsOutOfRange(status)) return ReplyTooLong(bytes_max, context.reply_bytes_max);
+  TESSERA_RETURN_IF_ERROR(status);
+  v1::SearchBatchResponse rest;
+  rest.set_time(call.Seconds());
+  reply->AddFields(rest);
+  return absl::OkStatus();
 }
+
+}  // namespace
+
+SearchMethods::SearchMethods(ServiceContext& context)
+    : search(MakeMethod<v1::SearchRequest>(
+          Lane::kRead, sizeof(float),
+          [&context](Call& call, const v1::SearchRequest& request, Reply* reply) {
+            return Search(context, call, request, reply);
+          })),
+      search_batch(MakeMethod<v1::SearchBatchRequest>(
+          Lane::kRead, 0,
+          [&context](Call& call, const v1::SearchBatchRequest& request, Reply* reply) {
+            return SearchBatch(context, call, request, reply);
+          })) {}
 
 }  // namespace tessera::api
