@@ -57,7 +57,12 @@ class IngestReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     context_.timers.Cancel(idle_timer_);
     const std::shared_ptr<IngestSession> session = session_;
     if (ok) {
-      executor_.Resume([this, session] { TakeMessage(); });
+      // The session does not let go of this before the step has ended; once it has ended itself it
+      // no longer runs the step, which might find this gone.
+      session->BeginWait();
+      executor_.Resume([this, session] {
+        session->EndWait([this, &session] { return Admit(session); });
+      });
     } else if (!call_.IsCancelled()) {
       session->OnHalfClose();
     }
@@ -117,12 +122,6 @@ class IngestReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   }
 
  private:
-  // The session ends the message's step before this is gone, or this has been told nothing.
-  void TakeMessage() {
-    const std::shared_ptr<IngestSession> session = session_;
-    session->Step([&] { return Admit(session); });
-  }
-
   // Looks the message through and has it handled once there is memory for it.
   absl::Status Admit(const std::shared_ptr<IngestSession>& session) {
     TESSERA_RETURN_IF_ERROR(CheckRequestBytes(in_.Length(), context_.request_bytes_max));
@@ -132,7 +131,7 @@ class IngestReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     if (context_.memory.TryGrow(&lease_, bytes)) return Handle(*session);
     TESSERA_RETURN_IF_ERROR(context_.memory.CheckSize("the message", bytes));
     session->BeginWait();
-    context_.memory.Wait(context_.memory.NewWaiter(), &lease_, bytes, base::Deadline::Never(),
+    context_.memory.Wait(session->NewWaiter(), &lease_, bytes, base::Deadline::Never(),
                          [this, session](const absl::Status& status) {
                            executor_.Resume([this, session, status] {
                              session->EndWait([&] {

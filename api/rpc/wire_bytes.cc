@@ -29,8 +29,8 @@ absl::Status ParseBuffer(const grpc::ByteBuffer& buffer, google::protobuf::Messa
   if (!same.Valid() || same.Length() == 0) return absl::OkStatus();
   grpc::ProtoBufferReader reader(&same);
   if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("a well-formed ", message->GetTypeName(), " that cannot be parsed"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("the request is no valid ", message->GetTypeName()));
 }
 
 grpc::ByteBuffer ToBuffer(Reply&& reply) {

@@ -153,7 +153,8 @@ class Scan {
       }
       cost_.rows = std::max<uint64_t>(cost_.rows, field.repeated ? *count : 0);
     }
-    return in_.ConsumedEntireMessage() ? absl::OkStatus() : Malformed();
+    return in_.ConsumedEntireMessage() && in_.BytesUntilLimit() == 0 ? absl::OkStatus()
+                                                                      : Malformed();
   }
 
   // The error of an inner field under its whole name.

@@ -57,6 +57,12 @@ void IngestSession::EndWait(const std::function<absl::Status()>& step) {
   Leave();
 }
 
+uint64_t IngestSession::NewWaiter() {
+  const uint64_t waiter = context_.memory.NewWaiter();
+  waiter_.store(waiter);
+  return waiter;
+}
+
 void IngestSession::Leave() {
   {
     base::MutexLock lock(&mu_);
@@ -75,6 +81,7 @@ void IngestSession::End(const absl::Status& status) {
       ending_queue_->End(status.ok() ? absl::CancelledError("the ingest has ended") : status);
     }
   }
+  context_.memory.Cancel(waiter_.load());
   Conclude();
 }
 
@@ -184,7 +191,7 @@ absl::Status IngestSession::PayForHeld(CallMemory::Lease lease) {
   TESSERA_RETURN_IF_ERROR(context_.memory.CheckSize("the ingest", bytes));
   auto kept = std::make_shared<CallMemory::Lease>(std::move(lease));
   BeginWait();
-  context_.memory.Wait(context_.memory.NewWaiter(), &held_lease_, bytes, base::Deadline::Never(),
+  context_.memory.Wait(NewWaiter(), &held_lease_, bytes, base::Deadline::Never(),
                        [self = shared_from_this(), kept](const absl::Status& status) {
                          self->EndWait([&] {
                            if (status.ok()) self->port_.ReadNext();

@@ -54,6 +54,8 @@ class IngestSession final : public OpenIngest,
   // A step that goes on later, in another function: from BeginWait until EndWait has run `step`.
   void BeginWait() ABSL_LOCKS_EXCLUDED(mu_);
   void EndWait(const std::function<absl::Status()>& step) ABSL_LOCKS_EXCLUDED(mu_);
+  // For a wait for memory, which the end of the ingest ends.
+  uint64_t NewWaiter();
 
   // Within a step: the next message, with the memory that it and its points take. Asks for the one
   // after it when its time comes. Blocks for as long as an upsert takes.
@@ -84,6 +86,7 @@ class IngestSession final : public OpenIngest,
   ServiceContext& context_;
   IngestPort& port_;
   std::atomic<bool> cancelled_{false};
+  std::atomic<uint64_t> waiter_{0};
 
   // Of the messages' thread.
   Stage stage_ = Stage::kBegin;

@@ -1,5 +1,6 @@
 #include "api/rpc/wire_scan.h"
 
+#include <algorithm>
 #include <string>
 
 #include <google/protobuf/arena.h>
