@@ -26,7 +26,7 @@ class Timers {
 
   // Runs `action` once `at` has passed, never if that never passes. The answer is for Cancel.
   uint64_t At(base::Deadline at, std::function<void()> action);
-  // After it the action does not run: one that has begun is waited for, unless it is an action that
+  // 0 is no timer. After it the action does not run: one that has begun is waited for, unless it is an action that
   // calls.
   void Cancel(uint64_t timer);
 
