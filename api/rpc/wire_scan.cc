@@ -93,10 +93,13 @@ class Shapes {
     shape = std::make_unique<Shape>();
     Shape& made = *shape;  // `shape` moves when the table grows
     made.type = type;
-    made.object_bytes = google::protobuf::MessageFactory::generated_factory()
-                            ->GetPrototype(type)
-                            ->SpaceUsedLong() +
-                        (type->options().map_entry() ? kMapEntryBytes : 16);
+    // The entry of a map has no object of its own that could be asked.
+    made.object_bytes = type->options().map_entry()
+                            ? kMapEntryBytes + kStringBytes
+                            : google::protobuf::MessageFactory::generated_factory()
+                                      ->GetPrototype(type)
+                                      ->SpaceUsedLong() +
+                                  16;
     for (int i = 0; i < type->field_count(); ++i) {
       const FieldDescriptor* field = type->field(i);
       const auto number = static_cast<size_t>(field->number());
