@@ -3,41 +3,111 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+
+#include "base/status_details.h"
+#include "base/strings.h"
 
 namespace tessera::api {
 
 CallMemory::Lease::~Lease() {
-  if (memory_ == nullptr) return;
-  const std::lock_guard<std::mutex> lock(memory_->mu_);
-  memory_->used_ -= bytes_;
-  memory_->freed_.notify_all();
+  if (memory_ != nullptr) memory_->Release(bytes_);
 }
 
-absl::StatusOr<CallMemory::Lease> CallMemory::Take(uint64_t bytes, absl::Time deadline) {
-  Lease lease;
-  if (bytes < kSmallBytes) return lease;
-  std::unique_lock<std::mutex> lock(mu_);
-  if (!Fits(bytes)) {
-    const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
-    const std::chrono::milliseconds wait = std::min(absl::ToChronoMilliseconds(left), wait_max_);
-    if (!freed_.wait_for(lock, wait, [&] { return Fits(bytes); })) {
-      if (wait < wait_max_) {
-        return absl::DeadlineExceededError("waiting for room among other calls");
-      }
-      return absl::ResourceExhaustedError(
-          absl::StrCat("the calls under way hold ", used_, " bytes, this one takes ", bytes,
-                       ", at most ", bytes_max_, " are allowed; try again"));
-    }
+absl::Status CallMemory::CheckSize(std::string_view what, uint64_t bytes) const {
+  if (bytes <= bytes_max_) return absl::OkStatus();
+  return base::OverLimit(
+      absl::ResourceExhaustedError(absl::StrCat(base::Sv(what), " takes ", bytes,
+                                                " bytes of memory, at most ", bytes_max_,
+                                                " are set aside for calls; ask for less at a time, "
+                                                "or raise the server's memory limit")),
+      bytes, bytes_max_);
+}
+
+void CallMemory::Grow(Lease* lease, uint64_t bytes) {
+  used_ += bytes - lease->bytes_;
+  lease->memory_ = this;
+  lease->bytes_ = bytes;
+}
+
+bool CallMemory::TryGrow(Lease* lease, uint64_t bytes) {
+  if (bytes < kSmallBytes || bytes <= lease->bytes_) return true;
+  base::MutexLock lock(&mu_);
+  if (!Fits(*lease, bytes) || (lease->bytes_ == 0 && !waiters_.empty())) return false;
+  Grow(lease, bytes);
+  return true;
+}
+
+void CallMemory::Wait(uint64_t id, Lease* lease, uint64_t bytes, base::Deadline deadline, Done done) {
+  std::list<Waiter> served;
+  {
+    base::MutexLock lock(&mu_);
+    const bool deadline_first = deadline < base::Deadline::After(wait_max_);
+    Waiter waiter{.id = id, .lease = lease, .bytes = bytes, .timer = 0, .done = std::move(done)};
+    waiter.timer =
+        timers_.At(std::min(deadline, base::Deadline::After(wait_max_)), [this, id, deadline_first] {
+          End(id, [&](const Waiter& late) -> absl::Status {
+            if (deadline_first) {
+              return absl::DeadlineExceededError("waiting for room among other calls");
+            }
+            return absl::ResourceExhaustedError(
+                absl::StrCat("the calls under way leave no room for ", late.bytes, " bytes of ",
+                             bytes_max_, "; try again"));
+          });
+        });
+    waiters_.insert(lease->bytes_ > 0 ? waiters_.begin() : waiters_.end(), std::move(waiter));
+    served = TakeServed();
   }
-  used_ += bytes;
-  lease.memory_ = this;
-  lease.bytes_ = bytes;
-  return lease;
+  Tell(std::move(served));
+}
+
+void CallMemory::Cancel(uint64_t waiter) {
+  End(waiter, [](const Waiter&) { return absl::CancelledError("the call was cancelled"); });
+}
+
+void CallMemory::End(uint64_t waiter, const std::function<absl::Status(const Waiter&)>& why) {
+  std::list<Waiter> ended;
+  std::list<Waiter> served;
+  {
+    base::MutexLock lock(&mu_);
+    const auto found = std::find_if(waiters_.begin(), waiters_.end(),
+                                    [&](const Waiter& one) { return one.id == waiter; });
+    if (found == waiters_.end()) return;
+    ended.splice(ended.end(), waiters_, found);
+    served = TakeServed();
+  }
+  timers_.Cancel(ended.front().timer);
+  ended.front().done(why(ended.front()));
+  Tell(std::move(served));
+}
+
+void CallMemory::Release(uint64_t bytes) {
+  std::list<Waiter> served;
+  {
+    base::MutexLock lock(&mu_);
+    used_ -= bytes;
+    served = TakeServed();
+  }
+  Tell(std::move(served));
+}
+
+std::list<CallMemory::Waiter> CallMemory::TakeServed() {
+  std::list<Waiter> served;
+  while (!waiters_.empty() && Fits(*waiters_.front().lease, waiters_.front().bytes)) {
+    Grow(waiters_.front().lease, waiters_.front().bytes);
+    served.splice(served.end(), waiters_, waiters_.begin());
+  }
+  return served;
+}
+
+void CallMemory::Tell(std::list<Waiter> served) {
+  for (const Waiter& waiter : served) {
+    timers_.Cancel(waiter.timer);
+    waiter.done(absl::OkStatus());
+  }
 }
 
 uint64_t CallMemory::used_bytes() {
-  const std::lock_guard<std::mutex> lock(mu_);
+  base::MutexLock lock(&mu_);
   return used_;
 }
 

@@ -1,28 +1,34 @@
 // A bound on what the requests and replies under way hold together.
 //
 // gRPC's own quota covers the bytes between socket and message; this covers the messages and what
-// they are turned into.
+// they are turned into. Nobody blocks: who finds no room is called back when there is some.
 //
 // Threads: any.
 #pragma once
 
-#include <chrono>
-#include <condition_variable>
+#include <atomic>
 #include <cstdint>
-#include <mutex>
+#include <functional>
+#include <list>
+#include <string_view>
 #include <utility>
 
-#include "absl/status/statusor.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
+
+#include "api/rpc/timers.h"
+#include "base/deadline.h"
+#include "base/mutex.h"
 
 namespace tessera::api {
 
 class CallMemory {
  public:
-  // Calls below this are not counted: kServerThreadsMax of them are 16 MiB.
+  // Calls below this are not counted; they are as many as there are threads to run them.
   static constexpr uint64_t kSmallBytes = uint64_t{64} << 10;
 
-  // Bytes taken; gives them back. Movable.
+  // Bytes taken; gives them back. Movable. Outlived by its CallMemory.
   class Lease {
    public:
     Lease() = default;
@@ -36,6 +42,7 @@ class CallMemory {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     ~Lease();
+    uint64_t bytes() const { return bytes_; }
 
    private:
     friend class CallMemory;
@@ -43,25 +50,59 @@ class CallMemory {
     uint64_t bytes_ = 0;
   };
 
-  CallMemory(uint64_t bytes_max, std::chrono::milliseconds wait_max)
-      : bytes_max_(bytes_max), wait_max_(wait_max) {}
+  // Who waits longer than `wait_max` is refused. `timers` outlive it.
+  CallMemory(uint64_t bytes_max, absl::Duration wait_max, Timers& timers)
+      : bytes_max_(bytes_max), wait_max_(wait_max), timers_(timers) {}
 
-  // Waits until `bytes` more fit, not beyond the deadline. A call that is alone always fits:
-  // the size of a request is limited elsewhere.
-  //
-  // Errors: kResourceExhausted after wait_max; kDeadlineExceeded.
-  absl::StatusOr<Lease> Take(uint64_t bytes, absl::Time deadline);
+  // Whether `bytes` can ever be had. Errors: kResourceExhausted with the limit, for good.
+  absl::Status CheckSize(std::string_view what, uint64_t bytes) const;
 
-  uint64_t used_bytes();
+  // Grows `lease` to `bytes` in all, if they are free and nobody waits who came before.
+  // Who holds something already goes first: the others may be waiting for just that.
+  bool TryGrow(Lease* lease, uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Grows it as soon as that is possible, then calls `done` once, with OK, kResourceExhausted after
+  // wait_max, kDeadlineExceeded or, after Cancel, kCancelled; perhaps at once, perhaps on another
+  // thread. `lease` stays where it is until then. `waiter` is a NewWaiter().
+  // Pre: CheckSize(bytes) is OK.
+  using Done = std::function<void(const absl::Status&)>;
+  void Wait(uint64_t waiter, Lease* lease, uint64_t bytes, base::Deadline deadline, Done done)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t NewWaiter() { return last_waiter_.fetch_add(1) + 1; }
+  // Ends a wait that has not ended.
+  void Cancel(uint64_t waiter) ABSL_LOCKS_EXCLUDED(mu_);
+
+  uint64_t bytes_max() const { return bytes_max_; }
+  uint64_t used_bytes() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  bool Fits(uint64_t bytes) const { return used_ == 0 || used_ + bytes <= bytes_max_; }
+  struct Waiter {
+    uint64_t id = 0;
+    Lease* lease = nullptr;
+    uint64_t bytes = 0;
+    uint64_t timer = 0;
+    Done done;
+  };
+
+  bool Fits(const Lease& lease, uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return used_ - lease.bytes_ + bytes <= bytes_max_;
+  }
+  void Grow(Lease* lease, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Release(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends the wait with the status that `why` gives, unless it has ended.
+  void End(uint64_t waiter, const std::function<absl::Status(const Waiter&)>& why)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Serves those at the front who fit; their `done` is to be called without the lock.
+  std::list<Waiter> TakeServed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Tell(std::list<Waiter> served) ABSL_LOCKS_EXCLUDED(mu_);
 
   const uint64_t bytes_max_;
-  const std::chrono::milliseconds wait_max_;
-  std::mutex mu_;
-  std::condition_variable freed_;
-  uint64_t used_ = 0;  // guarded by mu_
+  const absl::Duration wait_max_;
+  Timers& timers_;
+  base::Mutex mu_;
+  uint64_t used_ ABSL_GUARDED_BY(mu_) = 0;
+  std::atomic<uint64_t> last_waiter_{0};
+  std::list<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tessera::api

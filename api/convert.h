@@ -45,7 +45,8 @@ absl::StatusOr<base::PointId> FromProto(const v1::PointId& id);
 absl::StatusOr<std::vector<base::PointId>> FromProto(
     const google::protobuf::RepeatedPtrField<v1::PointId>& ids);
 
-// --- Payloads: JSON text; "" is null ---
+// --- Payloads: JSON text; "" is null. Points and hits take either of the engine's two forms and
+// come out with text (those of a request) or values (those of a reply) ---
 std::string ToPayloadText(const base::Value& payload);
 absl::StatusOr<base::Value> FromPayloadText(std::string_view text);
 
@@ -59,9 +60,6 @@ v1::Ack ToProto(db::Ack ack);
 absl::StatusOr<std::vector<db::Point>> PointsFromProto(
     const base::CollectionSchema& schema,
     const google::protobuf::RepeatedPtrField<v1::Point>& points, const v1::PointBatch& batch);
-// What the points of a request take in memory, message and engine's form together; an estimate.
-uint64_t PointsMemoryBytes(const google::protobuf::RepeatedPtrField<v1::Point>& points,
-                           const v1::PointBatch& batch);
 // Takes points from the front, at least one, while their vectors and payloads stay within
 // `bytes_max`; returns how many.
 // Pre: there is a point; each has a vector of every field of the schema; `out` is empty.
@@ -107,6 +105,8 @@ void ParamsToProto(const db::SearchParams& params, Request* request) {
   request->set_with_payload(params.with.payload);
   request->set_with_vectors(params.with.vectors);
 }
+void ToProto(const base::CollectionSchema& schema, db::Hit&& hit, v1::ScoredPoint* out);
+void ToProto(const db::SearchStats& stats, v1::SearchUsage* out);
 void ToProto(const base::CollectionSchema& schema, db::SearchResult&& result,
              v1::SearchResponse* out);
 absl::StatusOr<db::SearchResult> FromProto(const v1::SearchResponse& response);

@@ -17,6 +17,18 @@ namespace {
 
 using google::protobuf::RepeatedPtrField;
 
+// Errors: kInvalidArgument: no JSON object.
+absl::StatusOr<std::string> CanonicalPayload(const std::string& text) {
+  if (text.empty()) return std::string();
+  absl::StatusOr<std::string> payload = base::CanonicalJson(text);
+  if (!payload.ok()) return Prefixed("the payload is ", payload.status());
+  if (*payload == "null") return std::string();
+  if (payload->front() != '{') {
+    return absl::InvalidArgumentError("the payload must be a JSON object");
+  }
+  return payload;
+}
+
 // `vector` in the element type of `field`.
 absl::StatusOr<std::string> VectorBytes(const base::VectorFieldSchema& field,
                                         const v1::Vector& vector) {
@@ -73,7 +85,7 @@ absl::StatusOr<db::Point> PointFromProto(const base::CollectionSchema& schema,
     return absl::InvalidArgumentError(absl::StrCat("point has ", given, " vectors, the collection ",
                                                    schema.vectors.size(), " fields"));
   }
-  TESSERA_ASSIGN_OR_RETURN(out.payload, FromPayloadText(point.payload()));
+  TESSERA_ASSIGN_OR_RETURN(out.payload_json, CanonicalPayload(point.payload()));
   return out;
 }
 
@@ -166,9 +178,14 @@ absl::StatusOr<std::vector<db::Point>> PointsFromBatch(const base::CollectionSch
                         absl::StrCat(batch.payloads_size(), " payloads, ", points.size(), " ids"));
   }
   for (size_t i = 0; i < points.size(); ++i) {
-    absl::StatusOr<base::Value> payload = FromPayloadText(batch.payloads(static_cast<int>(i)));
-    if (!payload.ok()) return BlameField(payload.status(), absl::StrCat("batch.payloads[", i, "]"));
-    points[i].payload = *std::move(payload);
+    absl::StatusOr<std::string> payload = CanonicalPayload(batch.payloads(static_cast<int>(i)));
+    if (!payload.ok()) {
+      return BlameField(
+          Prefixed(absl::StrCat("point ", i, " (id ", points[i].id.ToString(), "): "),
+                   payload.status()),
+          absl::StrCat("batch.payloads[", i, "]"));
+    }
+    points[i].payload_json = *std::move(payload);
   }
   return points;
 }
@@ -219,9 +236,10 @@ v1::Ack ToProto(db::Ack ack) {
 absl::StatusOr<std::vector<db::Point>> PointsFromProto(const base::CollectionSchema& schema,
                                                        const RepeatedPtrField<v1::Point>& points,
                                                        const v1::PointBatch& batch) {
-  if (points.empty() && batch.ByteSizeLong() == 0) return std::vector<db::Point>();
+  const uint64_t batch_bytes = batch.ByteSizeLong();
+  if (points.empty() && batch_bytes == 0) return std::vector<db::Point>();
   if (points.empty()) return PointsFromBatch(schema, batch);
-  if (batch.ByteSizeLong() > 0) return InvalidField("points", "given together with a batch");
+  if (batch_bytes > 0) return InvalidField("points", "given together with a batch");
   if (static_cast<size_t>(points.size()) > db::kBatchPointsMax) {
     return InvalidField("points",
                         absl::StrCat(points.size(), " points, at most ", db::kBatchPointsMax));
@@ -231,21 +249,16 @@ absl::StatusOr<std::vector<db::Point>> PointsFromProto(const base::CollectionSch
   for (int i = 0; i < points.size(); ++i) {
     absl::StatusOr<db::Point> point = PointFromProto(schema, points[i]);
     if (!point.ok()) {
-      return InvalidField(absl::StrCat("points[", i, "]"), base::StdSv(point.status().message()));
+      const absl::StatusOr<base::PointId> id = FromProto(points[i].id());
+      const std::string where = absl::StrCat("points[", i, "]");
+      if (!id.ok()) return InvalidField(where, base::StdSv(point.status().message()));
+      return BlameField(Prefixed(absl::StrCat("point ", i, " (id ", id->ToString(), "): "),
+                                 point.status()),
+                        where);
     }
     out.push_back(*std::move(point));
   }
   return out;
-}
-
-uint64_t PointsMemoryBytes(const RepeatedPtrField<v1::Point>& points, const v1::PointBatch& batch) {
-  constexpr uint64_t kPointBytes = 256;  // a db::Point without its vectors' bytes
-  uint64_t count = static_cast<uint64_t>(points.size()) +
-                   static_cast<uint64_t>(batch.ids().num_size() + batch.ids().any_size()) +
-                   batch.ids().uuids().size() / sizeof(base::Uuid::bytes);
-  uint64_t wire_bytes = batch.ByteSizeLong();
-  for (const v1::Point& point : points) wire_bytes += point.ByteSizeLong();
-  return 2 * wire_bytes + kPointBytes * count;
 }
 
 size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> points,
@@ -253,7 +266,9 @@ size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> 
   const bool numbers = std::all_of(points.begin(), points.end(),
                                    [](const auto& point) { return point.id.number() != nullptr; });
   const bool payloads = std::any_of(points.begin(), points.end(),
-                                    [](const auto& point) { return !point.payload.is_null(); });
+                                    [](const auto& point) {
+                                      return !point.payload.is_null() || !point.payload_json.empty();
+                                    });
   size_t row_bytes = 0;
   std::vector<std::string*> columns;
   for (const base::VectorFieldSchema& field : schema.vectors) {
@@ -261,12 +276,13 @@ size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> 
     column->set_field(field.name);
     column->set_type(ToProto(field.type));
     columns.push_back(column->mutable_data());
-    row_bytes += field.dim * base::ElementBytes(field.type);
+    row_bytes += base::VectorBytes(field);
   }
   size_t bytes = 0;
   for (size_t i = 0; i < points.size(); ++i) {
     const db::Point& point = points[i];
-    std::string payload = payloads ? ToPayloadText(point.payload) : std::string();
+    std::string payload = point.payload.is_null() ? point.payload_json
+                                                  : ToPayloadText(point.payload);
     bytes += row_bytes + payload.size();
     if (i > 0 && bytes > bytes_max) return i;
     if (payloads) out->add_payloads(std::move(payload));
@@ -289,7 +305,8 @@ void ToProto(const base::CollectionSchema& schema, db::StoredPoint&& point,
   ToProto(point.id, out->mutable_id());
   out->set_version(point.version);
   VectorsToProto(schema, std::move(point.vectors), out);
-  out->set_payload(ToPayloadText(point.payload));
+  out->set_payload(point.payload.is_null() ? std::move(point.payload_json)
+                                           : ToPayloadText(point.payload));
 }
 
 absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point) {
@@ -342,22 +359,27 @@ absl::Status CheckBatch(const base::VectorFieldSchema& field, size_t bytes,
 
 void ToProto(const base::CollectionSchema& schema, db::SearchResult&& result,
              v1::SearchResponse* out) {
-  for (db::Hit& hit : result.hits) {
-    v1::ScoredPoint* added = out->add_result();
-    ToProto(hit.id, added->mutable_id());
-    added->set_score(hit.score);
-    added->set_distance(hit.distance);
-    added->set_version(hit.version);
-    VectorsToProto(schema, std::move(hit.vectors), added);
-    if (!hit.payload.is_null()) added->set_payload(hit.payload.ToJson());
-  }
-  v1::SearchUsage* usage = out->mutable_usage();
-  usage->set_estimated_recall(result.stats.estimated_recall);
-  usage->set_lists_probed(result.stats.lists_probed);
-  usage->set_codes_scanned(result.stats.codes_scanned);
-  usage->set_survivors(result.stats.survivors);
-  usage->set_reranked(result.stats.reranked);
-  usage->set_bytes_read(result.stats.bytes_read);
+  for (db::Hit& hit : result.hits) ToProto(schema, std::move(hit), out->add_result());
+  ToProto(result.stats, out->mutable_usage());
+}
+
+void ToProto(const base::CollectionSchema& schema, db::Hit&& hit, v1::ScoredPoint* out) {
+  ToProto(hit.id, out->mutable_id());
+  out->set_score(hit.score);
+  out->set_distance(hit.distance);
+  out->set_version(hit.version);
+  VectorsToProto(schema, std::move(hit.vectors), out);
+  out->set_payload(hit.payload.is_null() ? std::move(hit.payload_json)
+                                         : ToPayloadText(hit.payload));
+}
+
+void ToProto(const db::SearchStats& stats, v1::SearchUsage* out) {
+  out->set_estimated_recall(stats.estimated_recall);
+  out->set_lists_probed(stats.lists_probed);
+  out->set_codes_scanned(stats.codes_scanned);
+  out->set_survivors(stats.survivors);
+  out->set_reranked(stats.reranked);
+  out->set_bytes_read(stats.bytes_read);
 }
 
 absl::StatusOr<db::SearchResult> FromProto(const v1::SearchResponse& response) {

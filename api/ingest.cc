@@ -87,6 +87,32 @@ void KeepLast(std::vector<db::Point>* batch) {
   batch->erase(batch->begin(), first.base());
 }
 
+}  // namespace
+
+absl::StatusOr<IngestSummary> UpsertBatch(db::Collection& collection, std::vector<db::Point> batch,
+                                          db::Ack ack) {
+  const uint64_t count = batch.size();
+  KeepLast(&batch);
+  TESSERA_ASSIGN_OR_RETURN(const db::UpsertOutcome outcome, UpsertWithRoom(collection, batch, ack));
+  return IngestSummary{.stored = count, .replaced = count - batch.size() + outcome.replaced};
+}
+
+void HeldPoints::Add(std::vector<db::Point> points) {
+  constexpr uint64_t kPointBytes = 256;
+  for (db::Point& point : points) {
+    bytes_ += kPointBytes + point.payload_json.size();
+    for (const db::FieldVector& vector : point.vectors) bytes_ += vector.bytes.size();
+    points_.push_back(std::move(point));
+  }
+}
+
+std::vector<db::Point> HeldPoints::Take() {
+  bytes_ = 0;
+  return std::exchange(points_, {});
+}
+
+namespace {
+
 absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
                                            const db::PointSource& source,
                                            const IngestOptions& options) {
@@ -99,11 +125,10 @@ absl::StatusOr<IngestSummary> UpsertIngest(db::Collection& collection,
     const uint64_t count = batch.size();
     if (count == 0) return summary;
     reporter.Received(count);
-    KeepLast(&batch);
-    TESSERA_ASSIGN_OR_RETURN(const db::UpsertOutcome outcome,
-                             UpsertWithRoom(collection, batch, options.ack));
-    summary.stored += count;
-    summary.replaced += count - batch.size() + outcome.replaced;
+    TESSERA_ASSIGN_OR_RETURN(const IngestSummary stored,
+                             UpsertBatch(collection, std::move(batch), options.ack));
+    summary.stored += stored.stored;
+    summary.replaced += stored.replaced;
     reporter.Stored(count);
   }
 }
@@ -112,23 +137,19 @@ absl::StatusOr<IngestSummary> AutoIngest(db::Collection& collection, const db::P
                                          const IngestOptions& options) {
   TESSERA_ASSIGN_OR_RETURN(const uint64_t stored, collection.Count());
   if (stored > 0) return UpsertIngest(collection, source, options);
-  std::vector<db::Point> held;
+  HeldPoints held;
   std::vector<db::Point> batch;
-  uint64_t held_bytes = 0;
   bool ended = false;
-  while (!ended && held.size() < kBulkPointsMin && held_bytes < kBulkBytesMin) {
+  while (!ended && !held.PayForBulk()) {
     batch.clear();
     TESSERA_RETURN_IF_ERROR(source(&batch));
     ended = batch.empty();
-    for (db::Point& point : batch) {
-      for (const db::FieldVector& vector : point.vectors) held_bytes += vector.bytes.size();
-      held.push_back(std::move(point));
-    }
+    held.Add(std::move(batch));
   }
   // The held points first, then the rest of the source; it is not asked again after its end.
   const db::PointSource all = [&](std::vector<db::Point>* out) -> absl::Status {
-    if (!held.empty()) {
-      *out = std::exchange(held, {});
+    if (!held.points().empty()) {
+      *out = held.Take();
       return absl::OkStatus();
     }
     out->clear();

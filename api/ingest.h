@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -19,7 +20,7 @@
 namespace tessera::api {
 
 inline constexpr uint64_t kBulkPointsMin = 2'000;
-inline constexpr uint64_t kBulkBytesMin = uint64_t{4} << 20;  // of vectors
+inline constexpr uint64_t kBulkBytesMin = uint64_t{4} << 20;  // of memory
 
 enum class IngestMode {
   kAuto,  // bulk when much is loaded into an empty collection, else upserts
@@ -56,6 +57,25 @@ struct IngestSummary {
   uint64_t replaced = 0;
   bool bulk = false;
 };
+
+// The points that kAuto holds back.
+class HeldPoints {
+ public:
+  void Add(std::vector<db::Point> points);
+  // Whether there are so many that a bulk load pays.
+  bool PayForBulk() const { return points_.size() >= kBulkPointsMin || bytes_ >= kBulkBytesMin; }
+  const std::vector<db::Point>& points() const { return points_; }
+  uint64_t bytes() const { return bytes_; }  // that they take in memory; an estimate
+  std::vector<db::Point> Take();
+
+ private:
+  std::vector<db::Point> points_;
+  uint64_t bytes_ = 0;
+};
+
+// One batch of kUpsert: of an id that comes more than once the last point stays.
+absl::StatusOr<IngestSummary> UpsertBatch(db::Collection& collection, std::vector<db::Point> batch,
+                                          db::Ack ack);
 
 // Takes every batch of `source`. Of an id that comes more than once, also in one batch, the last
 // point stays. Errors: what the source and the collection answer; before an error

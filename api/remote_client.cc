@@ -34,6 +34,8 @@ v1::IngestMode ToProto(IngestMode mode) {
 
 // Of one message of an ingest: every server takes 4 MiB, and one point has 2 MiB at most.
 constexpr size_t kBatchBytes = size_t{2} << 20;
+// As much as the server allows; our channels take any.
+constexpr uint64_t kReplyBytesWanted = UINT64_MAX;
 
 // Reads the acknowledgements of an ingest while another thread writes to it.
 class AckReader {
@@ -182,6 +184,7 @@ class RemoteClient : public Client {
     for (const base::PointId& id : ids) api::ToProto(id, request.add_ids());
     request.set_with_payload(with.payload);
     request.set_with_vectors(with.vectors);
+    request.set_reply_bytes_max(kReplyBytesWanted);
     v1::GetResponse response;
     grpc::ClientContext context;
     TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Get(&context, request, &response)));
@@ -218,6 +221,7 @@ class RemoteClient : public Client {
     column->set_type(v1::ELEMENT_TYPE_F32);
     column->set_data(queries.data(), queries.size_bytes());
     ParamsToProto(params, &request);
+    request.set_reply_bytes_max(kReplyBytesWanted);
     v1::SearchBatchResponse response;
     grpc::ClientContext context;
     SetDeadline(params, &context);
@@ -261,8 +265,10 @@ class RemoteClient : public Client {
 
  private:
   static void SetDeadline(const db::SearchParams& params, grpc::ClientContext* context) {
-    if (params.deadline == absl::InfiniteFuture()) return;
-    context->set_deadline(absl::ToChronoTime(params.deadline));
+    if (params.deadline.never()) return;
+    const int64_t left = absl::ToInt64Nanoseconds(params.deadline.Left());
+    context->set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                       gpr_time_from_nanos(left, GPR_TIMESPAN)));
   }
 
   absl::StatusOr<v1::ListCollectionsResponse> List() {
@@ -286,6 +292,7 @@ class RemoteClient : public Client {
     request->set_collection(name);
     request->set_field(params.field);
     ParamsToProto(params, request);
+    request->set_reply_bytes_max(kReplyBytesWanted);
     v1::SearchResponse response;
     grpc::ClientContext context;
     SetDeadline(params, &context);

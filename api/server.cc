@@ -1,9 +1,10 @@
 #include "api/server.h"
 
 #include <algorithm>
-#include <chrono>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -14,11 +15,12 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/call_memory.h"
-#include "api/cancellation.h"
-#include "api/services/collections_service.h"
-#include "api/services/ingest_service.h"
-#include "api/services/points_service.h"
-#include "api/services/search_service.h"
+#include "api/rpc/executor.h"
+#include "api/rpc/grpc_services.h"
+#include "api/rpc/timers.h"
+#include "api/rpc/unary_call.h"
+#include "api/services/context.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 
 namespace tessera::api {
@@ -26,10 +28,12 @@ namespace {
 
 constexpr uint64_t kQuotaBytesMin = 16 * kRequestBytesFloor;
 // How long a call waits for room before it is refused.
-constexpr std::chrono::seconds kCallMemoryWait{30};
-
-constexpr const char* kServiceNames[] = {"tessera.v1.Collections", "tessera.v1.Points",
-                                         "tessera.v1.Search", "tessera.v1.Ingest"};
+constexpr absl::Duration kCallMemoryWait = absl::Seconds(30);
+// Calls that have come and found no thread.
+constexpr size_t kWaitingCallsMax = 4096;
+constexpr int kStreamsPerConnectionMax = 1024;
+// At once; each has a thread, which mostly waits for its client.
+constexpr int kBulkLoadsMax = 16;
 
 absl::Status CheckListen(const std::string& listen) {
   const size_t colon = listen.rfind(':');
@@ -46,37 +50,53 @@ int Cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+// For reads, and again for writes, which may wait for a log or an absorption and must not keep reads
+// waiting. More than cores: some of them wait for a disk.
+int CallThreads() {
+  return std::clamp(2 * Cores(), 4, 64);
+}
+
+// What gRPC itself takes; from there to RequestBytesMax we answer, with the limit in the details.
+int ReceiveBytesMax(const ServerOptions& options) {
+  return static_cast<int>(2 * RequestBytesMax(options));
+}
+
 void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   // Two servers on one port would share its calls without a word.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // A client whose machine is gone must not keep its ingest, and so the collection, for ever.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-  builder->SetMaxReceiveMessageSize(static_cast<int>(RequestBytesMax(options)));
+  builder->SetMaxReceiveMessageSize(ReceiveBytesMax(options));
   builder->SetMaxSendMessageSize(-1);
-  // Beyond its quota gRPC breaks off calls, and calls left on the same connection may hang
-  // (1.51). So the calls of one connection, at the sizes clients choose unless told otherwise, have
-  // to fit; those beyond wait at the client.
-  const uint64_t quota_bytes = std::max(options.buffer_bytes_max, kQuotaBytesMin);
-  builder->AddChannelArgument(
-      GRPC_ARG_MAX_CONCURRENT_STREAMS,
-      static_cast<int>(std::min<uint64_t>(quota_bytes / kRequestBytesFloor, 100)));
+  // Streams that are open and silent take next to nothing, so a connection may have many: a call
+  // beyond them would wait at the client until one of them ends.
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
   grpc::ResourceQuota quota("tessera");
-  quota.Resize(quota_bytes).SetMaxThreads(kServerThreadsMax);
+  quota.Resize(std::max(options.buffer_bytes_max, kQuotaBytesMin));
   builder->SetResourceQuota(quota);
-  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, std::min(Cores(), 4));
-  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, std::min(Cores() * 2, 16));
 }
 
 class GrpcServer final : public Server {
  public:
   GrpcServer(db::Database& database, const ServerOptions& options)
-      : memory_(std::max(options.buffer_bytes_max / 2, 4 * kRequestBytesFloor), kCallMemoryWait),
+      : memory_(std::max(options.buffer_bytes_max / 4 * 3, 4 * kRequestBytesFloor), kCallMemoryWait,
+                timers_),
+        reads_(CallThreads(), kWaitingCallsMax),
+        writes_(CallThreads(), kWaitingCallsMax),
+        ingests_(Cores(), kWaitingCallsMax),
         context_{.database = database,
-                 .cancellations = cancellations_,
                  .memory = memory_,
-                 .reply_bytes_max = RequestBytesMax(options)} {}
+                 .timers = timers_,
+                 .streams = streams_,
+                 .request_bytes_max = RequestBytesMax(options),
+                 .reply_bytes_max = ReplyBytesMax(options),
+                 .ingest_idle_timeout = options.ingest_idle_timeout},
+        path_{.reads = reads_,
+              .writes = writes_,
+              .memory = memory_,
+              .timers = timers_,
+              .request_bytes_max = RequestBytesMax(options)} {}
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
   ~GrpcServer() override { Shutdown(absl::ZeroDuration()); }
@@ -87,10 +107,8 @@ class GrpcServer final : public Server {
     int port = 0;
     builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
     SetLimits(options, &builder);
-    builder.RegisterService(&collections_);
-    builder.RegisterService(&points_);
-    builder.RegisterService(&search_);
-    builder.RegisterService(&ingest_);
+    for (const auto& service : services_) builder.RegisterService(service.get());
+    base::MutexLock lock(&shutdown_mu_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port == 0) {
       return absl::UnavailableError(
@@ -106,29 +124,37 @@ class GrpcServer final : public Server {
   const std::string& address() const override { return address_; }
 
   void Shutdown(absl::Duration grace) override {
-    const std::lock_guard<std::mutex> lock(shutdown_mu_);
+    base::MutexLock lock(&shutdown_mu_);
     if (server_ == nullptr) return;
     server_->GetHealthCheckService()->SetServingStatus(false);
-    cancellations_.Stop();
+    streams_.EndAll(absl::UnavailableError("the server is shutting down"));
     server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
     server_->Wait();
     server_.reset();
   }
 
  private:
-  CancellationWatch cancellations_;
+  // In the order in which they are needed; the services go first.
+  Timers timers_;
   CallMemory memory_;
+  IngestStreams streams_{kBulkLoadsMax};
+  Executor reads_;
+  Executor writes_;
+  Executor ingests_;
   ServiceContext context_;
-  CollectionsService collections_{context_};
-  PointsService points_{context_};
-  SearchService search_{context_};
-  IngestService ingest_{context_};
-  std::mutex shutdown_mu_;
-  std::unique_ptr<grpc::Server> server_;  // guarded by shutdown_mu_ after Listen
+  const CallPath path_;
+  const std::vector<std::unique_ptr<grpc::Service>> services_ =
+      MakeServices(context_, path_, ingests_);
+  base::Mutex shutdown_mu_;
+  std::unique_ptr<grpc::Server> server_ ABSL_GUARDED_BY(shutdown_mu_);
   std::string address_;
 };
 
 }  // namespace
+
+uint64_t ReplyBytesMax(const ServerOptions& options) {
+  return std::clamp(options.buffer_bytes_max / 8, kRequestBytesFloor, kRequestBytesMax);
+}
 
 uint64_t RequestBytesMax(const ServerOptions& options) {
   return std::clamp(options.buffer_bytes_max / 4, kRequestBytesFloor, kRequestBytesMax);

@@ -7,19 +7,16 @@
 #include <google/rpc/error_details.pb.h>
 #include <google/rpc/status.pb.h>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
-#include "base/strings.h"
 
 namespace tessera::api {
 namespace {
 
-constexpr char kFieldUrl[] = "tessera/field";
-
-bool IsRetriable(absl::StatusCode code) {
-  return code == absl::StatusCode::kUnavailable || code == absl::StatusCode::kAborted ||
-         code == absl::StatusCode::kResourceExhausted;
+// What is over a limit by itself stays so.
+bool IsRetriable(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsAborted(status) ||
+         (absl::IsResourceExhausted(status) && !base::LimitOf(status).has_value());
 }
 
 std::string EncodeDetails(const absl::Status& status, const std::string& message) {
@@ -29,13 +26,17 @@ std::string EncodeDetails(const absl::Status& status, const std::string& message
   google::rpc::ErrorInfo info;
   info.set_reason(absl::StatusCodeToString(status.code()));
   info.set_domain("tessera");
-  (*info.mutable_metadata())["retriable"] = IsRetriable(status.code()) ? "true" : "false";
+  (*info.mutable_metadata())["retriable"] = IsRetriable(status) ? "true" : "false";
+  if (const std::optional<base::PassedLimit> passed = base::LimitOf(status)) {
+    (*info.mutable_metadata())["actual"] = absl::StrCat(passed->actual);
+    (*info.mutable_metadata())["limit"] = absl::StrCat(passed->limit);
+  }
   rich.add_details()->PackFrom(info);
-  const absl::optional<absl::Cord> field = status.GetPayload(kFieldUrl);
+  const std::optional<std::string> field = base::BlamedField(status);
   if (field.has_value()) {
     google::rpc::BadRequest request;
     google::rpc::BadRequest::FieldViolation* violation = request.add_field_violations();
-    violation->set_field(std::string(*field));
+    violation->set_field(*field);
     violation->set_description(message);
     rich.add_details()->PackFrom(request);
   }
@@ -52,27 +53,9 @@ std::string ShortMessage(absl::string_view message) {
 
 }  // namespace
 
-absl::Status InvalidField(std::string_view field, std::string_view message) {
-  return BlameField(
-      absl::InvalidArgumentError(absl::StrCat(base::Sv(field), ": ", base::Sv(message))), field);
-}
-
-absl::Status BlameField(absl::Status status, std::string_view field) {
-  if (!status.ok()) status.SetPayload(kFieldUrl, absl::Cord(base::Sv(field)));
-  return status;
-}
-
 absl::Status BlameIfInvalid(absl::Status status, std::string_view field) {
-  if (!absl::IsInvalidArgument(status) || status.GetPayload(kFieldUrl).has_value()) return status;
+  if (!absl::IsInvalidArgument(status) || base::BlamedField(status).has_value()) return status;
   return BlameField(std::move(status), field);
-}
-
-absl::Status Prefixed(std::string_view prefix, const absl::Status& status) {
-  absl::Status out(status.code(), absl::StrCat(base::Sv(prefix), status.message()));
-  if (const auto field = status.GetPayload(kFieldUrl); field.has_value()) {
-    out.SetPayload(kFieldUrl, *field);
-  }
-  return out;
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

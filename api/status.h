@@ -9,25 +9,23 @@
 
 #include "absl/status/status.h"
 
+#include "base/status_details.h"
+
 namespace tessera::api {
+
+using base::BlameField;
+using base::InvalidField;
+using base::Prefixed;
 
 // Longer messages are cut: a gRPC trailer has room for 8 KiB in all.
 inline constexpr size_t kStatusMessageBytesMax = 2048;
 
-// kInvalidArgument that blames one field of the request, as "batch.vectors[0].data".
-absl::Status InvalidField(std::string_view field, std::string_view message);
-
-// `status` blaming `field` as well; OK stays OK.
-absl::Status BlameField(absl::Status status, std::string_view field);
-
-// BlameField for kInvalidArgument; other errors are nobody's field.
+// BlameField for kInvalidArgument; other errors, and those that blame a field already, stay.
 absl::Status BlameIfInvalid(absl::Status status, std::string_view field);
 
-// The same error with `prefix` before its message.
-absl::Status Prefixed(std::string_view prefix, const absl::Status& status);
-
 // The details are a google.rpc.Status with an ErrorInfo (reason: the code's name, domain "tessera",
-// metadata "retriable") and, after InvalidField or BlameField, a BadRequest.
+// metadata "retriable", and "limit" and "actual" after base::OverLimit) and, after
+// base::BlameField, a BadRequest.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // Code and message.

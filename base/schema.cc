@@ -76,6 +76,12 @@ absl::Status DecodeField(Decoder* decoder, VectorFieldSchema* field) {
 
 }  // namespace
 
+size_t VectorBytes(const CollectionSchema& schema) {
+  size_t bytes = 0;
+  for (const VectorFieldSchema& field : schema.vectors) bytes += VectorBytes(field);
+  return bytes;
+}
+
 absl::Status Validate(const CollectionSchema& schema) {
   TESSERA_RETURN_IF_ERROR(ValidateName(schema.name, "collection"));
   if (schema.vectors.empty() || schema.vectors.size() > kVectorFieldsMax) {

@@ -25,11 +25,19 @@ struct VectorFieldSchema {
   friend bool operator==(const VectorFieldSchema&, const VectorFieldSchema&) = default;
 };
 
+// Of one vector of the field: dim elements of its type.
+constexpr size_t VectorBytes(const VectorFieldSchema& field) {
+  return field.dim * ElementBytes(field.type);
+}
+
 struct CollectionSchema {
   std::string name;  // [A-Za-z0-9_.-], not starting with '.', 1 .. kCollectionNameBytesMax
   std::vector<VectorFieldSchema> vectors;
   friend bool operator==(const CollectionSchema&, const CollectionSchema&) = default;
 };
+
+// Of the vectors of one point, all fields together.
+size_t VectorBytes(const CollectionSchema& schema);
 
 // Errors: kInvalidArgument naming the field, its value and its range.
 absl::Status Validate(const CollectionSchema& schema);

@@ -1,5 +1,6 @@
 #include "base/value.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -204,6 +205,56 @@ absl::StatusOr<Value> Convert(const simdjson::dom::element& element, int depth,
   return ParseError(simdjson::TAPE_ERROR);
 }
 
+absl::Status AppendCanonical(const simdjson::dom::element& element, int depth, std::string* out);
+
+absl::Status AppendCanonical(const simdjson::dom::object& object, int depth, std::string* out) {
+  using Pair = std::pair<std::string_view, simdjson::dom::element>;
+  std::vector<Pair> pairs;
+  for (const auto& [key, child] : object) pairs.emplace_back(key, child);
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [](const Pair& a, const Pair& b) { return a.first < b.first; });
+  out->push_back('{');
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    // Of a key that comes twice the last value counts, as in a Value.
+    if (i + 1 < pairs.size() && pairs[i + 1].first == pairs[i].first) {
+      std::string unused;
+      TESSERA_RETURN_IF_ERROR(AppendCanonical(pairs[i].second, depth + 1, &unused));
+      continue;
+    }
+    if (out->back() != '{') out->push_back(',');
+    AppendString(pairs[i].first, out);
+    out->push_back(':');
+    TESSERA_RETURN_IF_ERROR(AppendCanonical(pairs[i].second, depth + 1, out));
+  }
+  out->push_back('}');
+  return absl::OkStatus();
+}
+
+absl::Status AppendCanonical(const simdjson::dom::element& element, int depth, std::string* out) {
+  using Type = simdjson::dom::element_type;
+  const Type type = element.type();
+  if (type == Type::STRING) {
+    AppendString(element.get_string().value_unsafe(), out);
+    return absl::OkStatus();
+  }
+  if ((type != Type::ARRAY && type != Type::OBJECT) || depth == kValueDepthMax) {
+    TESSERA_ASSIGN_OR_RETURN(const Value value, Convert(element, depth));
+    AppendJson(value, out);
+    return absl::OkStatus();
+  }
+  if (type == Type::OBJECT) {
+    return AppendCanonical(element.get_object().value_unsafe(), depth, out);
+  }
+  out->push_back('[');
+  const simdjson::dom::array children = element.get_array().value_unsafe();
+  for (const simdjson::dom::element child : children) {
+    if (out->back() != '[') out->push_back(',');
+    TESSERA_RETURN_IF_ERROR(AppendCanonical(child, depth + 1, out));
+  }
+  out->push_back(']');
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Value> ParseWith(simdjson::dom::parser* parser, std::string_view text) {
   simdjson::dom::element root;
   if (const auto code = parser->parse(text.data(), text.size()).get(root); code) {
@@ -217,6 +268,20 @@ absl::StatusOr<Value> ParseWith(simdjson::dom::parser* parser, std::string_view 
 std::string Value::ToJson() const {
   std::string out;
   AppendJson(*this, &out);
+  return out;
+}
+
+absl::StatusOr<std::string> CanonicalJson(std::string_view text) {
+  simdjson::dom::parser own;
+  thread_local simdjson::dom::parser kept;
+  simdjson::dom::parser& parser = text.size() > kKeptParserTextBytes ? own : kept;
+  simdjson::dom::element root;
+  if (const auto code = parser.parse(text.data(), text.size()).get(root); code) {
+    return ParseError(code);
+  }
+  std::string out;
+  out.reserve(text.size());
+  TESSERA_RETURN_IF_ERROR(AppendCanonical(root, 0, &out));
   return out;
 }
 

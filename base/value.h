@@ -54,4 +54,8 @@ class Value {
 // kValueDepthMax or has a number out of range. Cost: O(text).
 absl::StatusOr<Value> ParseJson(std::string_view text);
 
+// The text that ParseJson(text)->ToJson() would be, in a fraction of the memory: about 15 bytes for
+// one of `text`, where a Value of many small numbers takes 60. Errors: as ParseJson.
+absl::StatusOr<std::string> CanonicalJson(std::string_view text);
+
 }  // namespace tessera::base

@@ -93,7 +93,7 @@ absl::Status BulkLoader::ReadPoints(const PointSource& source) {
 absl::Status BulkLoader::AddPoint(base::RowId row, const Point& point) {
   PointRecord record{
       .id = point.id, .version = StoredCollection::VersionOf(row), .payload_json = {}};
-  if (!point.payload.is_null()) record.payload_json = point.payload.ToJson();
+  record.payload_json = point.payload.is_null() ? point.payload_json : point.payload.ToJson();
   if (record.payload_json.size() > kPayloadBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         "point with id ", point.id.ToString(), " has a payload of ", record.payload_json.size(),

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "base/strings.h"
 #include "db/collection.h"
 #include "db/point_reader.h"
 #include "db/validate.h"
@@ -30,6 +31,12 @@ query::SearchGoal GoalOf(const SearchParams& params) {
   return goal;
 }
 
+absl::Status TooMuchAsked(std::string_view what, size_t fitting, Projection with) {
+  return absl::OutOfRangeError(
+      absl::StrCat("the payloads and vectors of the first ", fitting, " ", base::Sv(what),
+                   " fit into ", with.bytes_max, " bytes, the next one does not; ask for fewer"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const base::PointId> ids,
@@ -42,7 +49,9 @@ absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const b
   for (const std::optional<base::RowId>& row : found) {
     if (row.has_value()) rows.push_back(*row);
   }
-  return reader.Read(rows, with);
+  TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, with));
+  if (points.size() < rows.size()) return TooMuchAsked("points", points.size(), with);
+  return points;
 }
 
 absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::PointId>& offset,
@@ -69,6 +78,12 @@ absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::Po
   TESSERA_RETURN_IF_ERROR(it->status());
   const PointReader reader(engine_, record_, *view);
   TESSERA_ASSIGN_OR_RETURN(page.points, reader.Read(rows, with));
+  if (page.points.size() < rows.size()) {
+    const size_t next = page.points.size();
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<StoredPoint> first,
+                             reader.Read(std::span(rows).subspan(next, 1), {}));
+    page.next_offset = first.front().id;
+  }
   return page;
 }
 
@@ -89,7 +104,10 @@ absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
                                                    " components in all, not a multiple of ", dim));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
-  return query::RunBatch(*engine_.helpers, queries.size() / dim, [&](size_t i) -> absl::Status {
+  // Payloads are of any length: one search at a time, or each thread might hold a whole reply.
+  const bool serial = params.with.payload;
+  const size_t count = queries.size() / dim;
+  return query::RunBatch(*engine_.helpers, count, serial, [&](size_t i) -> absl::Status {
     const std::span<const float> query = queries.subspan(i * dim, dim);
     TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
     TESSERA_ASSIGN_OR_RETURN(SearchResult result, SearchIn(*view, field, query, params));
@@ -140,10 +158,12 @@ absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, si
   }
   const PointReader reader(engine_, record_, view);
   TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points, reader.Read(rows, params.with));
+  if (points.size() < rows.size()) return TooMuchAsked("hits", points.size(), params.with);
   for (size_t i = 0; i < incomplete.size(); ++i) {
     Hit& hit = result.hits[incomplete[i]];
     hit.id = std::move(points[i].id);
     hit.payload = std::move(points[i].payload);
+    hit.payload_json = std::move(points[i].payload_json);
     hit.vectors = std::move(points[i].vectors);
   }
   end();

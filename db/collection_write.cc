@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 
 #include "base/coding.h"
+#include "base/status_details.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "db/collection.h"
@@ -42,11 +43,12 @@ absl::StatusOr<std::vector<std::string>> EncodePayloads(const std::vector<Point>
   std::vector<std::string> payloads;
   payloads.reserve(points.size());
   for (const Point& point : points) {
-    std::string json = point.payload.is_null() ? std::string() : point.payload.ToJson();
+    std::string json = point.payload.is_null() ? point.payload_json : point.payload.ToJson();
     if (json.size() > kPayloadBytesMax) {
       return absl::InvalidArgumentError(
-          absl::StrCat("point with id ", point.id.ToString(), " has a payload of ", json.size(),
-                       " bytes, at most ", kPayloadBytesMax, " are allowed"));
+          absl::StrCat("point ", payloads.size(), " (id ", point.id.ToString(),
+                       "): has a payload of ", json.size(), " bytes, at most ", kPayloadBytesMax,
+                       " are allowed"));
     }
     payloads.push_back(std::move(json));
   }
@@ -90,11 +92,7 @@ absl::Status StoredCollection::CheckWritable() const {
 }
 
 uint64_t StoredCollection::FreshRowBytes() const {
-  uint64_t bytes = kFreshRowOverhead;
-  for (const base::VectorFieldSchema& field : schema().vectors) {
-    bytes += field.dim * base::ElementBytes(field.type);
-  }
-  return bytes;
+  return kFreshRowOverhead + base::VectorBytes(schema());
 }
 
 // Rows that died while fresh take their place until they are absorbed.
@@ -103,11 +101,14 @@ absl::Status StoredCollection::ReserveFresh(uint64_t more_rows) {
   const uint64_t rows = fresh.end_sequence() - fresh.first_sequence() + more_rows;
   const uint64_t bytes = rows * FreshRowBytes();
   if (bytes > engine_.plan.fresh_bytes_max) {
-    return absl::ResourceExhaustedError(absl::StrCat(
+    absl::Status status = absl::ResourceExhaustedError(absl::StrCat(
         "the write needs ", bytes, " bytes for rows that are not in lists yet, at most ",
         engine_.plan.fresh_bytes_max,
         " are allowed; write smaller batches, load in bulk, or raise "
         "the memory limit"));
+    const uint64_t alone = more_rows * FreshRowBytes();
+    if (alone <= engine_.plan.fresh_bytes_max) return status;
+    return base::OverLimit(std::move(status), alone, engine_.plan.fresh_bytes_max);
   }
   return fresh_memory_.Resize(bytes);
 }
@@ -276,7 +277,8 @@ absl::StatusOr<UpsertOutcome> StoredCollection::TryUpsert(
   TESSERA_RETURN_IF_ERROR(CheckWritable());
   if (absl::Status room = ReserveFresh(points.size()); !room.ok()) {
     const query::FreshView fresh = fields_[0].fresh.Snapshot();
-    if (fresh.end_sequence() != fresh.first_sequence()) {
+    const bool never = base::LimitOf(room).has_value();
+    if (!never && fresh.end_sequence() != fresh.first_sequence()) {
       room.SetPayload(kNoRoomPayload, absl::Cord());
     }
     return room;
@@ -339,16 +341,17 @@ absl::StatusOr<uint64_t> StoredCollection::SetPayload(std::span<const base::Poin
 
 absl::Status StoredCollection::MergePayloads(std::span<const OldRow> rows,
                                              const base::Value& payload, WriteSet* writes) const {
-  std::vector<std::string> keys;
-  for (const OldRow& entry : rows) keys.push_back(RowKey(record_.uid, entry.row));
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> values,
-                           engine_.rows->MultiGet(Table::kPoints, keys));
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (!values[i].has_value()) {
+  uint64_t merged_bytes = 0;
+  for (const OldRow& entry : rows) {
+    // One by one: each record may have a payload of kPayloadBytesMax.
+    const std::string key = RowKey(record_.uid, entry.row);
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> values,
+                             engine_.rows->MultiGet(Table::kPoints, {&key, 1}));
+    if (!values[0].has_value()) {
       return absl::DataLossError(
-          absl::StrCat("point ", rows[i].id.ToString(), " has no record in the row store"));
+          absl::StrCat("point ", entry.id.ToString(), " has no record in the row store"));
     }
-    TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[i]));
+    TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[0]));
     base::Value old;
     if (!record.payload_json.empty()) {
       TESSERA_ASSIGN_OR_RETURN(old, base::ParseJson(record.payload_json));
@@ -356,10 +359,18 @@ absl::Status StoredCollection::MergePayloads(std::span<const OldRow> rows,
     record.payload_json = Merged(old, payload).ToJson();
     if (record.payload_json.size() > kPayloadBytesMax) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "the payload of point ", rows[i].id.ToString(), " would have ",
+          "the payload of point ", entry.id.ToString(), " would have ",
           record.payload_json.size(), " bytes, at most ", kPayloadBytesMax, " are allowed"));
     }
-    writes->Put(Table::kPoints, keys[i], EncodePointRecord(record));
+    merged_bytes += record.payload_json.size();
+    if (merged_bytes > kMergedBytesMax) {
+      return base::OverLimit(
+          absl::ResourceExhaustedError(absl::StrCat(
+              "the merged payloads of ", rows.size(), " points have over ", kMergedBytesMax,
+              " bytes, the most of one write; set the payload of fewer points at a time")),
+          merged_bytes, kMergedBytesMax);
+    }
+    writes->Put(Table::kPoints, key, EncodePointRecord(record));
   }
   return absl::OkStatus();
 }

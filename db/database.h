@@ -16,8 +16,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 
+#include "base/deadline.h"
 #include "base/file_system.h"
 #include "base/point_id.h"
 #include "base/schema.h"
@@ -28,6 +28,8 @@ namespace tessera::db {
 
 inline constexpr size_t kPayloadBytesMax = 1 << 20;
 inline constexpr size_t kBatchPointsMax = 100'000;
+// What the merged payloads of one SetPayload may have together: they are one write.
+inline constexpr uint64_t kMergedBytesMax = uint64_t{8} << 20;
 inline constexpr double kDefaultRecall = 0.95;
 inline constexpr uint64_t kMemoryLimitFloor = uint64_t{128} << 20;
 
@@ -47,6 +49,9 @@ struct Point {
   base::PointId id;
   std::vector<FieldVector> vectors;  // each field of the schema exactly once
   base::Value payload;               // an object or null
+  // Instead of `payload` (then null): an object as base::CanonicalJson writes it. A payload of many
+  // small values takes a tenth of the memory as text.
+  std::string payload_json = {};
 };
 
 struct StoredPoint {
@@ -54,12 +59,18 @@ struct StoredPoint {
   uint64_t version = 0;  // grows with every upsert of the point
   std::vector<FieldVector> vectors;
   base::Value payload;
+  std::string payload_json = {};  // with.payload_as_text; "" is null
 };
 
 // Which parts of a point a read returns.
 struct Projection {
   bool payload = false;
   bool vectors = false;
+  // Payloads are returned as they are stored, JSON text in `payload_json`; `payload` stays null.
+  bool payload_as_text = false;
+  // What the returned payloads and vectors may have together, one point always. A page of Scroll
+  // ends there, Get and Search answer kOutOfRange; nothing beyond it is read.
+  uint64_t bytes_max = UINT64_MAX;
 };
 
 struct SearchParams {
@@ -71,7 +82,7 @@ struct SearchParams {
   double oversampling = 0;   // 0: from recall_target; else rerank depth as a factor of limit, >= 1
   std::optional<float> score_threshold;  // only hits at least this good
   Projection with;
-  absl::Time deadline = absl::InfiniteFuture();
+  base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;  // polled between stages
 };
 
@@ -84,6 +95,7 @@ struct Hit {
   float distance = 0;
   uint64_t version = 0;
   base::Value payload;               // with.payload
+  std::string payload_json = {};     // with.payload and with.payload_as_text
   std::vector<FieldVector> vectors;  // with.vectors
 };
 
@@ -177,7 +189,8 @@ class Collection {
 
   // Merges `payload` (an object) into each point's payload, key by key; a null removes the key.
   // Versions stay. Returns how many points that were; an id given twice is one.
-  // Errors: kNotFound naming the first absent id; nothing is then applied.
+  // Errors: kNotFound naming the first absent id; kResourceExhausted when the merged payloads have
+  // more than kMergedBytesMax together; nothing is then applied.
   virtual absl::StatusOr<uint64_t> SetPayload(std::span<const base::PointId> ids,
                                               const base::Value& payload, Ack ack) = 0;
 

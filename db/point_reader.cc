@@ -17,6 +17,9 @@ namespace {
 
 using storage::Table;
 
+// Records read at a time. A record has its payload, wanted or not, of up to kPayloadBytesMax: so many
+// are in memory beside what is returned.
+constexpr size_t kRecordsPerRead = 4;
 // Units pinned at a time while vectors are read from lists.
 constexpr size_t kUnitsPerFetch = 256;
 
@@ -43,23 +46,51 @@ absl::StatusOr<std::vector<std::optional<base::RowId>>> PointReader::FindRows(
 
 absl::StatusOr<std::vector<StoredPoint>> PointReader::Read(std::span<const base::RowId> rows,
                                                            Projection with) const {
+  uint64_t vector_bytes = 0;
+  if (with.vectors) {
+    for (const FieldView& field : view_.fields) {
+      vector_bytes += base::VectorBytes(field.search.field);
+    }
+  }
+  std::vector<StoredPoint> points;
+  uint64_t bytes = 0;
+  bool full = false;
+  for (size_t begin = 0; begin < rows.size() && !full; begin += kRecordsPerRead) {
+    const auto portion = rows.subspan(begin, std::min(kRecordsPerRead, rows.size() - begin));
+    TESSERA_ASSIGN_OR_RETURN(std::vector<PointRecord> records, ReadRecords(portion));
+    for (PointRecord& record : records) {
+      bytes += vector_bytes + (with.payload ? record.payload_json.size() : 0);
+      full = bytes > with.bytes_max && !points.empty();
+      if (full) break;
+      StoredPoint& point = points.emplace_back();
+      point.id = std::move(record.id);
+      point.version = record.version;
+      if (!with.payload || record.payload_json.empty()) continue;
+      if (with.payload_as_text) {
+        point.payload_json = std::move(record.payload_json);
+      } else {
+        TESSERA_ASSIGN_OR_RETURN(point.payload, base::ParseJson(record.payload_json));
+      }
+    }
+  }
+  if (with.vectors) TESSERA_RETURN_IF_ERROR(ReadVectors(rows.first(points.size()), &points));
+  return points;
+}
+
+absl::StatusOr<std::vector<PointRecord>> PointReader::ReadRecords(
+    std::span<const base::RowId> rows) const {
   std::vector<std::string> keys;
   keys.reserve(rows.size());
   for (const base::RowId row : rows) keys.push_back(RowKey(collection_.uid, row));
   TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> values,
                            engine_.rows->MultiGet(Table::kPoints, keys, view_.rows.get()));
-  std::vector<StoredPoint> points(rows.size());
+  std::vector<PointRecord> records;
+  records.reserve(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!values[i].has_value()) return Missing(rows[i], "point record");
-    TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[i]));
-    points[i].id = std::move(record.id);
-    points[i].version = record.version;
-    if (with.payload && !record.payload_json.empty()) {
-      TESSERA_ASSIGN_OR_RETURN(points[i].payload, base::ParseJson(record.payload_json));
-    }
+    TESSERA_ASSIGN_OR_RETURN(records.emplace_back(), DecodePointRecord(*values[i]));
   }
-  if (with.vectors) TESSERA_RETURN_IF_ERROR(ReadVectors(rows, &points));
-  return points;
+  return records;
 }
 
 absl::Status PointReader::ReadVectors(std::span<const base::RowId> rows,
@@ -123,7 +154,7 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
     slots.push_back(place->slot % index.raw_rows_per_unit);
   }
   const index::RawUnitShape shape(index.field);
-  const size_t vector_bytes = index.field.dim * base::ElementBytes(index.field.type);
+  const size_t vector_bytes = base::VectorBytes(index.field);
   absl::Status status;
   for (size_t begin = 0; begin < requests.size(); begin += kUnitsPerFetch) {
     storage::CacheGuard guard;

@@ -30,11 +30,14 @@ class PointReader {
   absl::StatusOr<std::vector<std::optional<base::RowId>>> FindRows(
       std::span<const base::PointId> ids) const;
 
-  // The points of live rows, in the order of `rows`. Without with.payload the payload stays null.
+  // The points of live rows, in the order of `rows`: those of them, from the front, that have no more
+  // than with.bytes_max together; of any rows at least one. Without with.payload the payload stays
+  // null. Memory: what is returned and a few records.
   absl::StatusOr<std::vector<StoredPoint>> Read(std::span<const base::RowId> rows,
                                                 Projection with) const;
 
  private:
+  absl::StatusOr<std::vector<PointRecord>> ReadRecords(std::span<const base::RowId> rows) const;
   absl::Status ReadVectors(std::span<const base::RowId> rows,
                            std::vector<StoredPoint>* points) const;
   absl::Status ReadFreshVectors(size_t field, std::span<const base::RowId> rows,

@@ -64,10 +64,11 @@ class Run {
 
 }  // namespace
 
-absl::Status RunBatch(HelperPool& pool, size_t count,
+absl::Status RunBatch(HelperPool& pool, size_t count, bool serial,
                       absl::FunctionRef<absl::Status(size_t query)> run) {
   Run batch(count, run);
-  pool.Run(static_cast<int>(count / kQueriesPerHelperMin), [&batch] { batch.Work(); });
+  const size_t helpers = serial ? 0 : count / kQueriesPerHelperMin;
+  pool.Run(static_cast<int>(helpers), [&batch] { batch.Work(); });
   return batch.status();
 }
 

@@ -13,13 +13,13 @@
 
 namespace tessera::query {
 
-// Calls run(0) .. run(count - 1), each once, several at a time; ends early when one has failed.
+// Calls run(0) .. run(count - 1), each once, several at a time unless `serial`; ends early when one
+// has failed.
 //
 // A deadline or cancellation is the searches' own: the next one to begin sees it first thing.
 // Errors: that of the first query that failed, naming it, with its payloads; kResourceExhausted
-// where
-//         it threw std::bad_alloc.
-absl::Status RunBatch(HelperPool& pool, size_t count,
+//         where it threw std::bad_alloc.
+absl::Status RunBatch(HelperPool& pool, size_t count, bool serial,
                       absl::FunctionRef<absl::Status(size_t query)> run);
 
 }  // namespace tessera::query

@@ -7,8 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "absl/time/time.h"
-
+#include "base/deadline.h"
 #include "query/index_view.h"
 #include "query/searcher.h"
 
@@ -22,7 +21,7 @@ struct SearchGoal {
   uint32_t nprobe = 0;      // 0: as many lists as the target takes
   double oversampling = 0;  // 0: as many exact comparisons as the target takes; else per hit
   std::optional<float> dissimilarity_max = std::nullopt;
-  absl::Time deadline = absl::InfiniteFuture();
+  base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
 };
 

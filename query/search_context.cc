@@ -17,7 +17,7 @@ absl::Status SearchContext::CheckStop() const {
   if (request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed)) {
     return absl::CancelledError("the search was cancelled");
   }
-  if (request.deadline != absl::InfiniteFuture() && absl::Now() >= request.deadline) {
+  if (request.deadline.Passed()) {
     return absl::DeadlineExceededError("the search ran into its deadline");
   }
   return absl::OkStatus();

@@ -29,8 +29,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 
+#include "base/deadline.h"
 #include "query/calibration.h"
 #include "query/hit.h"
 #include "query/index_view.h"
@@ -43,7 +43,7 @@ struct SearchRequest {
   bool exact = false;      // compare every live row
   // Only hits at most this far (squared L2, -inner product, -cosine).
   std::optional<float> dissimilarity_max;
-  absl::Time deadline = absl::InfiniteFuture();
+  base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
 };
 

@@ -68,7 +68,9 @@ absl::Status Serve(ServeFlags flags, const CliEnvironment& environment) {
                   << ", memory limit "
                   << base::FormatByteSize(database->Memory().limit_bytes +
                                           flags.server.buffer_bytes_max)
-                  << ", " << database->ListCollections().size() << " collections)\n"
+                  << ", requests up to "
+                  << base::FormatByteSize(RequestBytesMax(flags.server)) << ", "
+                  << database->ListCollections().size() << " collections)\n"
                   << std::flush;
   wait_for_stop();
   environment.err << "tessera: stopping\n" << std::flush;

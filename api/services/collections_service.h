@@ -1,27 +1,19 @@
 // tessera.v1.Collections over a database. Threads: any.
 #pragma once
 
-#include <tessera/v1/collections.grpc.pb.h>
+#include <tessera/v1/collections.pb.h>
 
-#include "api/services/call.h"
+#include "api/services/context.h"
 
 namespace tessera::api {
 
-class CollectionsService final : public v1::Collections::Service {
- public:
-  explicit CollectionsService(ServiceContext& context) : context_(context) {}
+struct CollectionsMethods {
+  explicit CollectionsMethods(ServiceContext& context);
 
-  grpc::Status Create(grpc::ServerContext* call, const v1::CreateCollectionRequest* request,
-                      v1::CreateCollectionResponse* response) override;
-  grpc::Status Drop(grpc::ServerContext* call, const v1::DropCollectionRequest* request,
-                    v1::DropCollectionResponse* response) override;
-  grpc::Status List(grpc::ServerContext* call, const v1::ListCollectionsRequest* request,
-                    v1::ListCollectionsResponse* response) override;
-  grpc::Status Describe(grpc::ServerContext* call, const v1::DescribeCollectionRequest* request,
-                        v1::DescribeCollectionResponse* response) override;
-
- private:
-  ServiceContext& context_;
+  const Method create;
+  const Method drop;
+  const Method list;
+  const Method describe;
 };
 
 }  // namespace tessera::api

@@ -1,31 +1,25 @@
 // tessera.v1.Points over a database. Threads: any.
 #pragma once
 
-#include <tessera/v1/points.grpc.pb.h>
+#include <tessera/v1/points.pb.h>
 
-#include "api/services/call.h"
+#include "api/services/context.h"
 
 namespace tessera::api {
 
-class PointsService final : public v1::Points::Service {
- public:
-  explicit PointsService(ServiceContext& context) : context_(context) {}
+struct PointsMethods {
+  explicit PointsMethods(ServiceContext& context);
 
-  grpc::Status Upsert(grpc::ServerContext* call, const v1::UpsertRequest* request,
-                      v1::UpsertResponse* response) override;
-  grpc::Status Delete(grpc::ServerContext* call, const v1::DeleteRequest* request,
-                      v1::DeleteResponse* response) override;
-  grpc::Status Get(grpc::ServerContext* call, const v1::GetRequest* request,
-                   v1::GetResponse* response) override;
-  grpc::Status SetPayload(grpc::ServerContext* call, const v1::SetPayloadRequest* request,
-                          v1::SetPayloadResponse* response) override;
-  grpc::Status Scroll(grpc::ServerContext* call, const v1::ScrollRequest* request,
-                      v1::ScrollResponse* response) override;
-  grpc::Status Count(grpc::ServerContext* call, const v1::CountRequest* request,
-                     v1::CountResponse* response) override;
-
- private:
-  ServiceContext& context_;
+  const Method upsert;
+  const Method remove;
+  const Method get;
+  const Method set_payload;
+  const Method scroll;
+  const Method count;
 };
+
+// What a message of points takes: parsed, in the engine's form, and in the engine's write. Of
+// an upsert, and of a batch of an ingest.
+uint64_t PointsMemoryBytes(const WireCost& cost);
 
 }  // namespace tessera::api

@@ -1,8 +1,10 @@
 #include "api/services/search_service.h"
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,14 +15,19 @@
 #include "api/convert.h"
 #include "api/formats/element_convert.h"
 #include "api/search_near.h"
+#include "api/status.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
 namespace tessera::api {
 namespace {
 
-// A hit as a message, without vectors and payload.
-constexpr uint64_t kHitBytes = 256;
+// A hit in the engine's form and as a message, without vectors and payload.
+constexpr uint64_t kHitBytes = 512;
+// Searches of one batch that are under way at once, at most, for the estimate of their memory.
+constexpr uint64_t kBatchThreadsMax = 64;
+// The same on the wire, with an id of usual length.
+constexpr uint64_t kWireHitBytes = 80;
 
 // Ranges of the parameters, under the names they have in the request.
 absl::Status CheckParams(const db::SearchParams& params) {
@@ -53,37 +60,39 @@ absl::Status CheckParams(const db::SearchParams& params) {
 // Vectors of a reply are of known size; answers before the work is done.
 absl::Status CheckReplyBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
                              uint64_t queries, uint64_t bytes_max) {
-  const uint64_t hit_bytes = params.with.vectors ? VectorBytes(schema) : 0;
+  const uint64_t hit_bytes = params.with.vectors ? base::VectorBytes(schema) : 0;
   if (queries * params.limit * hit_bytes <= bytes_max) return absl::OkStatus();
   return InvalidField("limit",
                       absl::StrCat(queries, " queries x limit ", params.limit, " with vectors of ",
-                                   hit_bytes, " bytes, at most ", bytes_max, " bytes in a reply"));
+                                   hit_bytes, " bytes, at most ", bytes_max,
+                                   " bytes in this reply (see reply_bytes_max)"));
 }
 
-// Payloads show their size only in the end.
-absl::Status ReplyTooLong(uint64_t bytes_max) {
-  return InvalidField("limit", absl::StrCat("the hits with their payloads have over ", bytes_max,
-                                            " bytes, the most of one reply"));
+// Payloads, and ids, show their size only in the end.
+absl::Status ReplyTooLong(uint64_t bytes_max, uint64_t allowed) {
+  return InvalidField("limit", absl::StrCat("the hits have over ", bytes_max,
+                                            " bytes, the most of this reply; ask for fewer, or set "
+                                            "reply_bytes_max, up to ",
+                                            allowed));
 }
 
-// What the messages of a reply take in memory, payloads left out.
-uint64_t ReplyMemoryBytes(const base::CollectionSchema& schema, const db::SearchParams& params,
-                          uint64_t queries) {
-  return queries * params.limit * (kHitBytes + (params.with.vectors ? VectorBytes(schema) : 0));
-}
-
-// The queries as floats [count x dim]. Errors: kInvalidArgument.
-absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& field,
-                                                const v1::VectorColumn& column, uint32_t limit) {
+// How many queries there are. Errors: kInvalidArgument.
+absl::StatusOr<uint64_t> CountQueries(const base::VectorFieldSchema& field,
+                                      const v1::VectorColumn& column, uint32_t limit) {
   absl::StatusOr<base::ElementType> type = FromProto(column.type(), field.type);
   if (!type.ok()) return BlameField(type.status(), "queries.type");
   TESSERA_RETURN_IF_ERROR(CheckBatch(field, column.data().size(), *type));
   const uint64_t count = column.data().size() / (field.dim * base::ElementBytes(*type));
-  if (count * limit > kBatchHitsMax) {
-    return InvalidField("limit", absl::StrCat(count, " queries x limit ", limit, ", at most ",
-                                              kBatchHitsMax, " hits in all"));
-  }
-  std::vector<float> queries = ToFloats(column.data(), *type);
+  if (count * limit <= kBatchHitsMax) return count;
+  return InvalidField("limit", absl::StrCat(count, " queries x limit ", limit, ", at most ",
+                                            kBatchHitsMax, " hits in all"));
+}
+
+// The queries as floats [count x dim]. Errors: kInvalidArgument.
+absl::StatusOr<std::vector<float>> BatchQueries(const base::VectorFieldSchema& field,
+                                                const v1::VectorColumn& column) {
+  TESSERA_ASSIGN_OR_RETURN(const base::ElementType type, FromProto(column.type(), field.type));
+  std::vector<float> queries = ToFloats(column.data(), type);
   for (size_t i = 0; i < queries.size(); ++i) {
     if (std::isfinite(queries[i])) continue;
     return InvalidField("queries.data",
@@ -108,87 +117,132 @@ absl::StatusOr<std::vector<float>> OneQuery(const base::VectorFieldSchema& field
   return query;
 }
 
-}  // namespace
-
-grpc::Status SearchService::Search(grpc::ServerContext* call, const v1::SearchRequest* request,
-                                   v1::SearchResponse* response) {
-  return Answer([&]() -> absl::Status {
-    const Stopwatch watch;
-    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
-                             context_.database.GetCollection(request->collection()));
-    const base::CollectionSchema& schema = collection->schema();
-    const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(schema, request->field());
-    if (!field.ok()) return BlameField(field.status(), "field");
-    db::SearchParams params = ParamsFromProto(*request, request->field());
-    TESSERA_RETURN_IF_ERROR(CheckParams(params));
-    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, context_.reply_bytes_max));
-    params.deadline = DeadlineOf(*call);
-    TESSERA_ASSIGN_OR_RETURN(
-        const CallMemory::Lease lease,
-        context_.memory.Take(ReplyMemoryBytes(schema, params, 1), params.deadline));
-    CancellationWatch::Call cancellation(context_.cancellations, *call);
-    params.cancelled = cancellation.flag();
-    absl::StatusOr<db::SearchResult> result;
-    if (request->query_case() == v1::SearchRequest::kPoint) {
-      absl::StatusOr<base::PointId> id = FromProto(request->point());
-      if (!id.ok()) return BlameField(id.status(), "point");
-      result = SearchNearPoint(*collection, *id, params);
-    } else {
-      TESSERA_ASSIGN_OR_RETURN(const std::vector<float> query, OneQuery(**field, *request));
-      result = collection->Search(query, params);
-    }
-    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
-    ToProto(schema, *std::move(result), response);
-    response->set_time(watch.Seconds());
-    if (params.with.payload && response->ByteSizeLong() > context_.reply_bytes_max) {
-      return ReplyTooLong(context_.reply_bytes_max);
-    }
-    return absl::OkStatus();
-  });
+// Hits of one search go out one by one.
+void WriteHits(const base::CollectionSchema& schema, db::SearchResult&& result, double seconds,
+               Reply* reply) {
+  reply->Clear();
+  v1::ScoredPoint message;
+  for (db::Hit& hit : result.hits) {
+    message.Clear();
+    ToProto(schema, std::move(hit), &message);
+    reply->AddElement(v1::SearchResponse::kResultFieldNumber, message);
+  }
+  v1::SearchResponse rest;
+  ToProto(result.stats, rest.mutable_usage());
+  rest.set_time(seconds);
+  reply->AddFields(rest);
 }
 
-grpc::Status SearchService::SearchBatch(grpc::ServerContext* call,
-                                        const v1::SearchBatchRequest* request,
-                                        v1::SearchBatchResponse* response) {
-  return Answer([&]() -> absl::Status {
-    const Stopwatch watch;
-    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
-                             context_.database.GetCollection(request->collection()));
-    const base::CollectionSchema& schema = collection->schema();
-    const absl::StatusOr<const base::VectorFieldSchema*> field =
-        FindField(schema, request->queries().field());
-    if (!field.ok()) return BlameField(field.status(), "queries.field");
-    db::SearchParams params = ParamsFromProto(*request, request->queries().field());
-    TESSERA_RETURN_IF_ERROR(CheckParams(params));
-    TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
-                             BatchQueries(**field, request->queries(), params.limit));
-    const size_t count = queries.size() / (*field)->dim;
-    TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, context_.reply_bytes_max));
-    params.deadline = DeadlineOf(*call);
-    TESSERA_ASSIGN_OR_RETURN(
-        const CallMemory::Lease lease,
-        context_.memory.Take(ReplyMemoryBytes(schema, params, count), params.deadline));
-    CancellationWatch::Call cancellation(context_.cancellations, *call);
-    params.cancelled = cancellation.flag();
+absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest& request,
+                    Reply* reply) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
+                           context.database.GetCollection(request.collection()));
+  const base::CollectionSchema& schema = collection->schema();
+  const absl::StatusOr<const base::VectorFieldSchema*> field = FindField(schema, request.field());
+  if (!field.ok()) return BlameField(field.status(), "field");
+  db::SearchParams params = ParamsFromProto(request, request.field());
+  TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
+  TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, bytes_max));
+  params.deadline = call.deadline();
+  params.cancelled = call.cancelled();
+  params.with.payload_as_text = true;
 
-    for (size_t i = 0; i < count; ++i) response->add_results();
+  std::vector<float> query;
+  std::optional<base::PointId> near;
+  if (request.query_case() == v1::SearchRequest::kPoint) {
+    absl::StatusOr<base::PointId> id = FromProto(request.point());
+    if (!id.ok()) return BlameField(id.status(), "point");
+    near = *std::move(id);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(query, OneQuery(**field, request));
+  }
+  const auto search = [&](uint64_t bytes) -> absl::Status {
+    params.with.bytes_max = bytes;
+    absl::StatusOr<db::SearchResult> result = near.has_value()
+                                                  ? SearchNearPoint(*collection, *near, params)
+                                                  : collection->Search(query, params);
+    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
+    WriteHits(schema, *std::move(result), call.Seconds(), reply);
+    return reply->bytes() > bytes ? absl::OutOfRangeError("the reply is full") : absl::OkStatus();
+  };
+  const absl::Status status = ReadWithin(call, params.limit * kHitBytes, bytes_max, search);
+  if (!absl::IsOutOfRange(status)) return status;
+  return ReplyTooLong(bytes_max, context.reply_bytes_max);
+}
+
+absl::Status SearchBatch(ServiceContext& context, Call& call,
+                         const v1::SearchBatchRequest& request, Reply* reply) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
+                           context.database.GetCollection(request.collection()));
+  const base::CollectionSchema& schema = collection->schema();
+  const absl::StatusOr<const base::VectorFieldSchema*> field =
+      FindField(schema, request.queries().field());
+  if (!field.ok()) return BlameField(field.status(), "queries.field");
+  db::SearchParams params = ParamsFromProto(request, request.queries().field());
+  TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
+  params.deadline = call.deadline();
+  params.cancelled = call.cancelled();
+  params.with.payload_as_text = true;
+  TESSERA_ASSIGN_OR_RETURN(
+      const uint64_t count,
+      CountQueries(**field, request.queries(), params.limit));
+  TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, bytes_max));
+
+  const uint64_t fixed_bytes = request.queries().data().size() +
+                               count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
+                               std::min(count, kBatchThreadsMax) * params.limit * kHitBytes;
+  const auto search = [&](uint64_t bytes) -> absl::Status {
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
+                             BatchQueries(**field, request.queries()));
+    params.with.bytes_max = bytes;
+    std::vector<std::string> results(count);  // serialised, one for each query
     std::atomic<uint64_t> reply_bytes{0};
     const absl::Status searched = collection->SearchBatch(
         queries, params, [&](size_t query, db::SearchResult result) -> absl::Status {
-          v1::SearchResponse* out = response->mutable_results(static_cast<int>(query));
-          out->set_time(result.seconds);
-          ToProto(schema, std::move(result), out);
-          if (!params.with.payload) return absl::OkStatus();
-          const uint64_t bytes = out->ByteSizeLong();
-          const uint64_t before = reply_bytes.fetch_add(bytes, std::memory_order_relaxed);
-          if (before + bytes <= context_.reply_bytes_max) return absl::OkStatus();
-          return ReplyTooLong(context_.reply_bytes_max);
+          v1::SearchResponse message;
+          message.set_time(result.seconds);
+          ToProto(schema, std::move(result), &message);
+          const uint64_t length = message.ByteSizeLong();
+          if (reply_bytes.fetch_add(length, std::memory_order_relaxed) + length > bytes) {
+            return absl::OutOfRangeError("the reply is full");
+          }
+          message.SerializeToString(&results[query]);
+          return absl::OkStatus();
         });
     if (!searched.ok()) return BlameIfInvalid(searched, "queries");
-    response->set_time(watch.Seconds());
+    reply->Clear();
+    for (std::string& result : results) {
+      reply->AddElement(v1::SearchBatchResponse::kResultsFieldNumber, std::move(result));
+    }
     return absl::OkStatus();
-  });
+  };
+  // A batch is too much work to be done a second time for a longer reply.
+  const uint64_t likely = std::min(bytes_max, count * params.limit * kWireHitBytes);
+  TESSERA_RETURN_IF_ERROR(call.Reserve(
+      fixed_bytes + (params.with.payload || params.with.vectors ? 3 * bytes_max : 2 * likely)));
+  const absl::Status status = search(bytes_max);
+  if (absl::IsOutOfRange(status)) return ReplyTooLong(bytes_max, context.reply_bytes_max);
+  TESSERA_RETURN_IF_ERROR(status);
+  v1::SearchBatchResponse rest;
+  rest.set_time(call.Seconds());
+  reply->AddFields(rest);
+  return absl::OkStatus();
 }
+
+}  // namespace
+
+SearchMethods::SearchMethods(ServiceContext& context)
+    : search(MakeMethod<v1::SearchRequest>(
+          Lane::kRead, sizeof(float),
+          [&context](Call& call, const v1::SearchRequest& request, Reply* reply) {
+            return Search(context, call, request, reply);
+          })),
+      search_batch(MakeMethod<v1::SearchBatchRequest>(
+          Lane::kRead, 0,
+          [&context](Call& call, const v1::SearchBatchRequest& request, Reply* reply) {
+            return SearchBatch(context, call, request, reply);
+          })) {}
 
 }  // namespace tessera::api

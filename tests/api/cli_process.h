@@ -23,6 +23,7 @@ class ChildProcess {
   std::string ReadLine();
   std::string ReadAll();
 
+  pid_t pid() const { return pid_; }
   void Signal(int signal) const;
   // Its exit code; minus the number of the signal that ended it.
   int Wait();

@@ -316,7 +316,7 @@ TEST_F(BothClients, TheDeadlineOfASearchIsHeld) {
   shared_->collection("two")->search_gate_closed = true;
   for (Client* client : {local_.get(), remote_.get()}) {
     db::SearchParams params = Params("text");
-    params.deadline = absl::Now() + absl::Milliseconds(20);
+    params.deadline = base::Deadline::After(absl::Milliseconds(20));
     EXPECT_THAT(client->Search("two", RandomQuery(kTextDim), params).status(),
                 StatusIs(absl::StatusCode::kDeadlineExceeded));
   }

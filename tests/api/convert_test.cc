@@ -193,14 +193,5 @@ TEST(Convert, QueriesOfEveryElementTypeBecomeFloats) {
   EXPECT_THAT(QueryFromProto(small, vector), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
-TEST(Convert, MemoryOfARequestIsAtLeastItsBytesTwice) {
-  v1::PointBatch batch = GoodBatch();
-  batch.mutable_vectors(1)->set_data(std::string(1'000'000, 'x'));
-  EXPECT_GE(PointsMemoryBytes({}, batch), 2'000'000U);
-  google::protobuf::RepeatedPtrField<v1::Point> points;
-  for (int i = 0; i < 1000; ++i) points.Add()->mutable_vector()->set_data(std::string(1000, 'x'));
-  EXPECT_GE(PointsMemoryBytes(points, {}), 2'000'000U);
-}
-
 }  // namespace
 }  // namespace tessera::api

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 #include "base/check.h"
 #include "base/float16.h"
@@ -101,7 +101,8 @@ absl::Status FakeCollection::Check(const std::vector<db::Point>& points, bool id
                                                      schema_.vectors.size()));
     }
     if (absl::Status status = CheckVectors(point); !status.ok()) return status;
-    const size_t bytes = point.payload.is_null() ? 0 : point.payload.ToJson().size();
+    const size_t bytes =
+        point.payload.is_null() ? point.payload_json.size() : point.payload.ToJson().size();
     if (bytes > db::kPayloadBytesMax) {
       return absl::InvalidArgumentError(absl::StrCat("payload of point ", id, " has ", bytes,
                                                      " bytes, at most ", db::kPayloadBytesMax));
@@ -115,10 +116,13 @@ uint64_t FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
   const size_t expected = into->size() + points.size();
   for (db::Point& point : points) {
     const base::PointId id = point.id;
-    (*into)[id] = {.id = id,
-                   .version = version_,
-                   .vectors = std::move(point.vectors),
-                   .payload = std::move(point.payload)};
+    db::StoredPoint& stored = (*into)[id];
+    stored = {.id = id,
+              .version = version_,
+              .vectors = std::move(point.vectors),
+              .payload = std::move(point.payload),
+              .payload_json = {}};
+    if (!point.payload_json.empty()) stored.payload = base::ParseJson(point.payload_json).value();
   }
   return expected - into->size();
 }
@@ -166,19 +170,32 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
 
 db::StoredPoint FakeCollection::Project(const db::StoredPoint& point, db::Projection with) const {
   db::StoredPoint out = point;
-  if (!with.payload) out.payload = base::Value();
+  if (with.payload && with.payload_as_text && !out.payload.is_null()) {
+    out.payload_json = out.payload.ToJson();
+  }
+  if (!with.payload || with.payload_as_text) out.payload = base::Value();
   if (!with.vectors) out.vectors.clear();
   return out;
+}
+
+uint64_t FakeCollection::ShownBytes(const db::StoredPoint& point) {
+  uint64_t bytes = point.payload_json.size();
+  for (const db::FieldVector& vector : point.vectors) bytes += vector.bytes.size();
+  return bytes;
 }
 
 absl::StatusOr<std::vector<db::StoredPoint>> FakeCollection::Get(std::span<const base::PointId> ids,
                                                                  db::Projection with) {
   base::MutexLock lock(&mu_);
   std::vector<db::StoredPoint> points;
+  uint64_t bytes = 0;
   for (const base::PointId& id : ids) {
-    if (const auto found = points_.find(id); found != points_.end()) {
-      points.push_back(Project(found->second, with));
-    }
+    const auto found = points_.find(id);
+    if (found == points_.end()) continue;
+    points.push_back(Project(found->second, with));
+    bytes += ShownBytes(points.back());
+    bytes_shown_max = std::max(bytes_shown_max.load(), bytes);
+    if (bytes > with.bytes_max && points.size() > 1) return absl::OutOfRangeError("too much");
   }
   return points;
 }
@@ -191,14 +208,19 @@ absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::
   base::MutexLock lock(&mu_);
   db::ScrollPage page;
   auto at = offset.has_value() ? points_.lower_bound(*offset) : points_.begin();
+  uint64_t bytes = 0;
   for (; at != points_.end() && page.points.size() < limit; ++at) {
-    page.points.push_back(Project(at->second, with));
+    db::StoredPoint point = Project(at->second, with);
+    bytes += ShownBytes(point);
+    if (bytes > with.bytes_max && !page.points.empty()) break;
+    page.points.push_back(std::move(point));
   }
   if (at != points_.end()) page.next_offset = at->first;
   return page;
 }
 
 absl::StatusOr<uint64_t> FakeCollection::Count() {
+  if (dropped_) return absl::NotFoundError("was dropped");
   base::MutexLock lock(&mu_);
   return points_.size();
 }
@@ -210,7 +232,7 @@ absl::Status FakeCollection::WaitAtGate(const db::SearchParams& params) {
       ++searches_cancelled;
       return absl::CancelledError("cancelled");
     }
-    if (absl::Now() > params.deadline) {
+    if (params.deadline.Passed()) {
       ++searches_late;
       return absl::DeadlineExceededError("too late");
     }
@@ -241,6 +263,7 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
                            .distance = static_cast<float>(distance),
                            .version = point.version,
                            .payload = std::move(shown.payload),
+                           .payload_json = std::move(shown.payload_json),
                            .vectors = std::move(shown.vectors)});
   }
   std::stable_sort(result.hits.begin(), result.hits.end(),
@@ -250,6 +273,12 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
                   [&](const auto& hit) { return hit.score < *params.score_threshold; });
   }
   if (result.hits.size() > params.limit) result.hits.resize(params.limit);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < result.hits.size(); ++i) {
+    bytes += result.hits[i].payload_json.size();
+    for (const db::FieldVector& vector : result.hits[i].vectors) bytes += vector.bytes.size();
+    if (bytes > params.with.bytes_max && i > 0) return absl::OutOfRangeError("too much");
+  }
   result.stats.estimated_recall = 1;
   result.stats.reranked = points_.size();
   return result;
@@ -261,11 +290,17 @@ absl::Status FakeCollection::SearchBatch(std::span<const float> queries,
   const auto field = std::find_if(schema_.vectors.begin(), schema_.vectors.end(),
                                   [&](const auto& one) { return one.name == params.field; });
   if (field == schema_.vectors.end()) return absl::InvalidArgumentError("wrong field");
-  return query::RunBatch(helpers_, queries.size() / field->dim, [&](size_t i) -> absl::Status {
+  return query::RunBatch(helpers_, queries.size() / field->dim, false, [&](size_t i) -> absl::Status {
     absl::StatusOr<db::SearchResult> result =
         Search(queries.subspan(i * field->dim, field->dim), params);
     return result.ok() ? sink(i, *std::move(result)) : result.status();
   });
+}
+
+void FakeCollection::Drop() {
+  dropped_ = true;
+  base::MutexLock lock(&load_mu_);
+  if (load_cancelled_ != nullptr) load_cancelled_->store(true);
 }
 
 absl::Status FakeCollection::TakeAll(const db::PointSource& source,
@@ -296,9 +331,18 @@ absl::Status FakeCollection::WaitAtLoadGate(const db::BulkLoadOptions& options) 
 absl::StatusOr<db::BulkLoadOutcome> FakeCollection::BulkLoad(const db::PointSource& source,
                                                              const db::BulkLoadOptions& options) {
   ++bulk_loads;
+  if (source_throws) throw std::bad_alloc();
   std::vector<db::Point> all;
+  {
+    base::MutexLock lock(&load_mu_);
+    load_cancelled_ = options.cancelled;
+  }
   absl::Status status = TakeAll(source, options, &all);
   if (status.ok()) status = WaitAtLoadGate(options);
+  {
+    base::MutexLock lock(&load_mu_);
+    load_cancelled_ = nullptr;
+  }
   if (!status.ok()) {
     ++bulk_loads_failed;
     return status;
@@ -356,6 +400,7 @@ absl::Status FakeDatabase::DropCollection(std::string_view name) {
   if (found == state_->collections.end()) {
     return absl::NotFoundError(absl::StrCat("no collection ", base::Sv(name)));
   }
+  found->second->Drop();
   state_->collections.erase(found);
   return absl::OkStatus();
 }

@@ -58,7 +58,10 @@ class FakeCollection : public db::Collection {
   std::atomic<int> searches_late{0};  // gave up at their deadline
   std::atomic<bool> search_gate_closed{false};
   std::atomic<int> searches_waiting{0};  // all that ever came to the gate
+  std::atomic<bool> source_throws{false};   // instead of loading in bulk
+  std::atomic<uint64_t> bytes_shown_max{0};  // of payloads and vectors read by one Get
   db::SearchParams last_params() const;
+  void Drop();  // later calls answer kNotFound; a load is cancelled
   db::Ack last_ack() const;
 
  private:
@@ -72,9 +75,13 @@ class FakeCollection : public db::Collection {
   // Returns how many replaced another.
   uint64_t Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   db::StoredPoint Project(const db::StoredPoint& point, db::Projection with) const;
+  static uint64_t ShownBytes(const db::StoredPoint& point);
   absl::Status WaitAtGate(const db::SearchParams& params);
 
   const base::CollectionSchema schema_;
+  std::atomic<bool> dropped_{false};
+  base::Mutex load_mu_;
+  std::atomic<bool>* load_cancelled_ ABSL_GUARDED_BY(load_mu_) = nullptr;
   mutable base::Mutex mu_;
   Points points_ ABSL_GUARDED_BY(mu_);
   uint64_t version_ ABSL_GUARDED_BY(mu_) = 0;

@@ -168,7 +168,7 @@ TEST_F(IngestService, AServerThatStopsEndsABulkLoad) {
   const absl::Time begin = absl::Now();
   server_->Shutdown(absl::Minutes(10));
   EXPECT_LT(absl::Now() - begin, absl::Minutes(1));
-  EXPECT_THAT(End(), GrpcStatusIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("stopping")));
+  EXPECT_THAT(End(), GrpcStatusIs(grpc::StatusCode::UNAVAILABLE, HasSubstr("shutting down")));
   EXPECT_EQ(collection().bulk_loads_failed, 1);
   EXPECT_EQ(Count(), 0U);
 }

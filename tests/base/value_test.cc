@@ -246,5 +246,23 @@ TEST(Value, LargeTextsRoundTrip) {
   EXPECT_THAT(ParseJson("1"), IsOkAndHolds(Value(int64_t{1})));
 }
 
+TEST(Value, CanonicalTextIsWhatParsingAndPrintingGives) {
+  for (const char* text :
+       {"null", "true", "-7", "1.0", "1e300", "\"a\\u00e9\\n\"", "[]", "{}", "[[],[[1]],{}]",
+        " { \"b\" : [ 1 , 2.50 , null ] , \"a\" : { \"z\" : \"[\" , \"y\" : \"{\" } } ",
+        R"({"a":1,"b":2,"a":{"c":3}})", R"({"":[{}],"\u0000":1})"}) {
+    EXPECT_EQ(CanonicalJson(text).value(), ParseJson(text).value().ToJson()) << text;
+  }
+  std::string deep = "1";
+  for (int i = 0; i < kValueDepthMax; ++i) deep = "[" + deep + "]";
+  EXPECT_EQ(CanonicalJson(deep).value(), deep);
+  for (const std::string& text :
+       {std::string(""), std::string("{"), std::string("[1]2"), "[" + deep + "]",
+        std::string("18446744073709551615"), std::string("\"\xFF\""),
+        R"({"a":)" + ("[" + deep + "]") + R"(,"a":1})"}) {
+    EXPECT_EQ(CanonicalJson(text).status(), ParseJson(text).status()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace tessera::base

@@ -19,7 +19,7 @@ TEST(Batch, EveryQueryRunsOnce) {
   HelperPool pool(3);
   for (const size_t count : {0, 1, 3, 50, 1000}) {
     std::vector<std::atomic<int>> runs(count);
-    EXPECT_OK(RunBatch(pool, count, [&](size_t query) {
+    EXPECT_OK(RunBatch(pool, count, false, [&](size_t query) {
       ++runs[query];
       return absl::OkStatus();
     }));
@@ -30,7 +30,7 @@ TEST(Batch, EveryQueryRunsOnce) {
 TEST(Batch, SeveralRunAtATime) {
   HelperPool pool(2);
   std::atomic<int> running{0};
-  EXPECT_OK(RunBatch(pool, 12, [&](size_t) {
+  EXPECT_OK(RunBatch(pool, 12, false, [&](size_t) {
     ++running;
     while (running < 3) std::this_thread::yield();
     return absl::OkStatus();
@@ -40,7 +40,7 @@ TEST(Batch, SeveralRunAtATime) {
 TEST(Batch, AFailureEndsItAndKeepsItsPayload) {
   HelperPool pool(2);
   std::atomic<int> after{0};
-  const absl::Status status = RunBatch(pool, 100'000, [&](size_t query) {
+  const absl::Status status = RunBatch(pool, 100'000, false, [&](size_t query) {
     if (query == 7) {
       absl::Status failed = absl::DataLossError("it is broken");
       failed.SetPayload("url", absl::Cord("value"));
@@ -56,7 +56,7 @@ TEST(Batch, AFailureEndsItAndKeepsItsPayload) {
 
 TEST(Batch, OutOfMemoryIsAnAnswer) {
   HelperPool pool(0);
-  EXPECT_THAT(RunBatch(pool, 2, [](size_t) -> absl::Status { throw std::bad_alloc(); }),
+  EXPECT_THAT(RunBatch(pool, 2, false, [](size_t) -> absl::Status { throw std::bad_alloc(); }),
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("query 0")));
 }
 

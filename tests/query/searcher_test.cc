@@ -370,9 +370,9 @@ TEST_F(SearcherTest, CancelledAndLateSearchesEnd) {
     request.cancelled = &cancelled;
     EXPECT_THAT(SearchStatus(query, request), StatusIs(absl::StatusCode::kCancelled));
     request.cancelled = nullptr;
-    request.deadline = absl::Now() - absl::Milliseconds(1);
+    request.deadline = base::Deadline::After(absl::ZeroDuration());
     EXPECT_THAT(SearchStatus(query, request), StatusIs(absl::StatusCode::kDeadlineExceeded));
-    request.deadline = absl::Now() + absl::Hours(1);
+    request.deadline = base::Deadline::After(absl::Hours(1));
     EXPECT_OK(SearchStatus(query, request));
   }
 }
