@@ -82,6 +82,7 @@ class PageCacheTest : public testing::Test {
       crcs.push_back(ref->crc);
     }
     EXPECT_OK(writer->Finish());
+    writer->Keep();
     auto verifier = [this, number](uint32_t unit, std::span<const std::byte> bytes) {
       return base::Crc32c(bytes) == crcs_[number][unit]
                  ? absl::OkStatus()
@@ -647,6 +648,130 @@ TEST_F(PageCacheTest, TablesComeAndGoUnderLoad) {
     thread.join();
   }
   EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(cache_->stats().resident_frames, 0u);
+}
+
+// A table of the units of table 0 in reverse order, as a new version may number them.
+class AdoptTest : public PageCacheTest {
+ protected:
+  static constexpr uint32_t kUnits = 300;
+  static constexpr uint32_t kUnitBytes = 2500;
+
+  void MakeTables(uint64_t capacity_bytes) {
+    OpenCache({.capacity_bytes = capacity_bytes});
+    AddTable(Priority::kFine, std::vector<uint32_t>(kUnits, kUnitBytes));
+    MakeNext();
+  }
+
+  void MakeNext() {
+    std::vector<ByteRange> ranges;
+    for (uint32_t unit = kUnits; unit-- > 0;) ranges.push_back(tables_[0]->unit_range(unit));
+    next_ = std::make_unique<FrameTable>(
+        *cache_, Priority::kFine, ranges,
+        [](uint32_t, std::span<const std::byte>) { return absl::OkStatus(); });
+  }
+
+  void AdoptAll() {
+    for (uint32_t unit = 0; unit < kUnits; ++unit) {
+      cache_->Adopt({.from = tables_[0].get(),
+                     .from_unit = unit,
+                     .to = next_.get(),
+                     .to_unit = kUnits - 1 - unit,
+                     .count = 1});
+    }
+  }
+
+  void FetchAll(FrameTable* table, FetchStats* stats) {
+    CacheGuard guard;
+    std::vector<FetchRequest> requests;
+    for (uint32_t unit = 0; unit < kUnits; ++unit) requests.push_back({table, unit});
+    ASSERT_OK(cache_->Fetch(guard, requests, [](size_t, const std::byte*) {}, stats));
+  }
+
+  std::unique_ptr<FrameTable> next_;
+};
+
+TEST_F(AdoptTest, AdoptedFramesAreFoundInTheNewTableAndNotReadAgain) {
+  MakeTables(8 << 20);
+  FetchAll(tables_[0].get(), nullptr);
+  const uint64_t frames = cache_->stats().resident_frames;
+  CacheGuard guard;
+  const std::byte* before = tables_[0]->Peek(7);
+  AdoptAll();
+  EXPECT_EQ(tables_[0]->Peek(7), nullptr);
+  EXPECT_EQ(next_->Peek(kUnits - 1 - 7), before);
+  EXPECT_TRUE(HoldsUnit(before, 0, 7, kUnitBytes));
+  EXPECT_EQ(cache_->stats().resident_frames, frames);
+  FetchStats stats;
+  FetchAll(next_.get(), &stats);
+  EXPECT_EQ(stats.reads, 0u);
+  // The old table's readers read again; then each table forgets its own frames.
+  FetchAll(tables_[0].get(), &stats);
+  EXPECT_GT(stats.reads, 0u);
+  EXPECT_EQ(cache_->stats().resident_frames, 2 * frames);
+  AdoptAll();  // what the new table has stays its own
+  EXPECT_EQ(cache_->stats().resident_frames, frames);
+  tables_.clear();
+  EXPECT_EQ(cache_->stats().resident_frames, frames);
+  next_.reset();
+  EXPECT_EQ(cache_->stats().resident_frames, 0u);
+}
+
+TEST_F(AdoptTest, AdoptedFramesAreEvictedFromTheNewTable) {
+  MakeTables(256 << 10);
+  FetchAll(tables_[0].get(), nullptr);
+  AdoptAll();
+  tables_.clear();
+  AddTable(Priority::kFine, std::vector<uint32_t>(kUnits, kUnitBytes));
+  FetchUnits(0, {0, 1, 2});
+  for (uint32_t unit = 0; unit < kUnits; ++unit) FetchUnits(0, {unit});
+  CacheGuard guard;
+  uint32_t left = 0;
+  for (uint32_t unit = 0; unit < kUnits; ++unit) left += next_->Peek(unit) != nullptr ? 1 : 0;
+  EXPECT_LT(left, kUnits / 4);
+  EXPECT_LE(cache_->stats().charged_bytes, uint64_t{256} << 10);
+}
+
+// Readers of the old and of the new table, evictions, and frames that move from one to the other.
+TEST_F(AdoptTest, FramesMoveUnderLoad) {
+  const uint64_t seed = TestSeed();
+  SCOPED_TRACE(seed);
+  MakeTables(384 << 10);
+  std::atomic<uint64_t> wrong{0};
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> rounds{0};
+  std::vector<std::thread> readers;
+  for (uint64_t i = 0; i < 3; ++i) {
+    readers.emplace_back([&, i] {
+      std::mt19937_64 rng(seed + i);
+      while (!stop.load()) {
+        CacheGuard guard;
+        std::vector<std::pair<uint32_t, const std::byte*>> seen;
+        for (int query = 0; query < 20; ++query) {
+          const auto unit = static_cast<uint32_t>(rng() % kUnits);
+          FrameTable* table = rng() % 2 == 0 ? tables_[0].get() : next_.get();
+          const uint32_t number = table == next_.get() ? kUnits - 1 - unit : unit;
+          if (const std::byte* data = table->Peek(number)) {
+            seen.emplace_back(unit, data);
+            continue;
+          }
+          const FetchRequest request{table, number};
+          const auto use = [&](size_t, const std::byte* data) { seen.emplace_back(unit, data); };
+          if (!cache_->Fetch(guard, {&request, 1}, use).ok()) ++wrong;
+        }
+        for (const auto& [unit, data] : seen) {
+          if (!HoldsUnit(data, 0, unit, kUnitBytes)) ++wrong;
+        }
+        ++rounds;
+      }
+    });
+  }
+  while (rounds.load() < 1000) AdoptAll();
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong, 0u);
+  tables_.clear();
+  next_.reset();
   EXPECT_EQ(cache_->stats().resident_frames, 0u);
 }
 
