@@ -1,11 +1,12 @@
 // Question: what do searches of a warm index read, and how long do they take, while small batches of
 // points are absorbed into it again and again?
 //
-//   tessera_absorb_bench DIRECTORY [rows] [rounds]
+//   tessera_absorb_bench DIRECTORY [rows] [rounds] [memory limit]
 //
-// Loads `rows` clustered rows of 128 f32, warms the cache, then runs `rounds` rounds of 400 searches
-// of the same queries alone, and as many with 100 new points absorbed in each round. One thread
-// searches, one writes. Only what both kinds of rounds show beside each other is to be compared.
+// Loads `rows` clustered rows of 128 f32 and warms the cache. Each of `rounds` rounds searches the
+// same 400 queries alone, again and again for as long as the absorption before took, and then beside
+// another thread that writes 100 points and absorbs them, and once more after that. Only what both
+// kinds of searches show is to be compared, as they take turns on the same machine.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -22,6 +23,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "base/memory_budget.h"
 #include "base/status_macros.h"
 #include "db/database.h"
 
@@ -94,9 +96,10 @@ absl::Status AbsorbBatch(db::Collection& collection, const Rows& rows, uint64_t*
   return collection.Absorb();
 }
 
-absl::Status Run(const std::string& directory, uint64_t row_count, int rounds) {
+absl::Status Run(const std::string& directory, uint64_t row_count, int rounds,
+                 uint64_t memory_limit) {
   db::DatabaseOptions options;
-  options.memory_limit = uint64_t{2} << 30;
+  options.memory_limit = memory_limit;
   options.background_absorb = false;
   TESSERA_ASSIGN_OR_RETURN(const auto database, db::Database::Open(directory, options));
   base::CollectionSchema schema;
@@ -121,24 +124,36 @@ absl::Status Run(const std::string& directory, uint64_t row_count, int rounds) {
   Measured alone;
   Measured beside;
   uint64_t absorbed = 0;
+  size_t passes = 1;
   for (int round = 0; round < rounds; ++round) {
-    TESSERA_RETURN_IF_ERROR(SearchAll(*collection, rows, &alone));
+    for (size_t pass = 0; pass < passes; ++pass) {
+      TESSERA_RETURN_IF_ERROR(SearchAll(*collection, rows, &alone));
+    }
     absl::Status written;
-    std::thread writer([&] { written = AbsorbBatch(*collection, rows, &next); });
-    const absl::Status searched = SearchAll(*collection, rows, &beside);
+    std::atomic<bool> done{false};
+    std::thread writer([&] {
+      written = AbsorbBatch(*collection, rows, &next);
+      done = true;
+    });
+    absl::Status searched;
+    passes = 1;
+    for (bool last = false; searched.ok() && !last; ++passes) {
+      last = done.load();  // once more, over what was published
+      searched = SearchAll(*collection, rows, &beside);
+    }
     writer.join();
     TESSERA_RETURN_IF_ERROR(searched);
     TESSERA_RETURN_IF_ERROR(written);
     absorbed += kBatch;
   }
-  std::printf("%zu rows x %zu, %d rounds of %zu searches, %zu points absorbed\n",
-              static_cast<size_t>(row_count), kDim, rounds, kQueries,
-              static_cast<size_t>(absorbed));
-  std::printf("%-8s %14s %10s %10s\n", "searches", "bytes/search", "p50 us", "p99 us");
+  std::printf("%zu rows x %zu, limit %s, %d rounds, %zu points absorbed\n",
+              static_cast<size_t>(row_count), kDim, base::FormatByteSize(memory_limit).c_str(),
+              rounds, static_cast<size_t>(absorbed));
+  std::printf("%-8s %10s %14s %10s %10s\n", "", "searches", "bytes/search", "p50 us", "p99 us");
   for (auto& [name, m] : {std::pair<const char*, Measured*>{"cold", &cold},
                           {"alone", &alone},
                           {"beside", &beside}}) {
-    std::printf("%-8s %14.0f %10.0f %10.0f\n", name,
+    std::printf("%-8s %10zu %14.0f %10.0f %10.0f\n", name, m->micros.size(),
                 static_cast<double>(m->bytes) / static_cast<double>(m->micros.size()),
                 m->Quantile(0.5), m->Quantile(0.99));
   }
@@ -150,12 +165,14 @@ absl::Status Run(const std::string& directory, uint64_t row_count, int rounds) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: %s DIRECTORY [rows] [rounds]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s DIRECTORY [rows] [rounds] [memory limit]\n", argv[0]);
     return 2;
   }
   const uint64_t rows = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1'000'000;
   const int rounds = argc > 3 ? std::atoi(argv[3]) : 20;
-  const absl::Status status = tessera::bench::Run(argv[1], rows, rounds);
+  const absl::StatusOr<uint64_t> limit = tessera::base::ParseByteSize(argc > 4 ? argv[4] : "2GiB");
+  const absl::Status status =
+      limit.ok() ? tessera::bench::Run(argv[1], rows, rounds, *limit) : limit.status();
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }
