@@ -1,12 +1,12 @@
-// Question: what do searches of a warm index read, and how long do they take, while small batches of
-// points are absorbed into it again and again?
+// Question: what do searches of a warm index read, and how long do they take, while small batches
+// of points are absorbed into it again and again?
 //
 //   tessera_absorb_bench DIRECTORY [rows] [rounds] [memory limit]
 //
 // Loads `rows` clustered rows of 128 f32 and warms the cache. Each of `rounds` rounds searches the
-// same 400 queries alone, again and again for as long as the absorption before took, and then beside
-// another thread that writes 100 points and absorbs them, and once more after that. Only what both
-// kinds of searches show is to be compared, as they take turns on the same machine.
+// same 400 queries alone, again and again for as long as the absorption before took, and then
+// beside another thread that writes 100 points and absorbs them, and once more after that. Only
+// what both kinds of searches show is to be compared, as they take turns on the same machine.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -104,10 +104,8 @@ absl::Status Run(const std::string& directory, uint64_t row_count, int rounds,
   TESSERA_ASSIGN_OR_RETURN(const auto database, db::Database::Open(directory, options));
   base::CollectionSchema schema;
   schema.name = "absorb";
-  schema.vectors = {{.name = "",
-                     .dim = kDim,
-                     .metric = base::Metric::kL2,
-                     .type = base::ElementType::kF32}};
+  schema.vectors = {
+      {.name = "", .dim = kDim, .metric = base::Metric::kL2, .type = base::ElementType::kF32}};
   TESSERA_RETURN_IF_ERROR(database->CreateCollection(schema));
   TESSERA_ASSIGN_OR_RETURN(const auto collection, database->GetCollection("absorb"));
   const Rows rows;
@@ -150,9 +148,8 @@ absl::Status Run(const std::string& directory, uint64_t row_count, int rounds,
               static_cast<size_t>(row_count), kDim, base::FormatByteSize(memory_limit).c_str(),
               rounds, static_cast<size_t>(absorbed));
   std::printf("%-8s %10s %14s %10s %10s\n", "", "searches", "bytes/search", "p50 us", "p99 us");
-  for (auto& [name, m] : {std::pair<const char*, Measured*>{"cold", &cold},
-                          {"alone", &alone},
-                          {"beside", &beside}}) {
+  for (auto& [name, m] :
+       {std::pair<const char*, Measured*>{"cold", &cold}, {"alone", &alone}, {"beside", &beside}}) {
     std::printf("%-8s %10zu %14.0f %10.0f %10.0f\n", name, m->micros.size(),
                 static_cast<double>(m->bytes) / static_cast<double>(m->micros.size()),
                 m->Quantile(0.5), m->Quantile(0.99));

@@ -186,15 +186,14 @@ absl::Status BulkLoader::BuildIndexes() {
   for (size_t field = 0; field < spools_.size(); ++field) {
     TESSERA_RETURN_IF_ERROR(spools_[field]->FinishWriting());
     if (rebuild_) TESSERA_RETURN_IF_ERROR(PrependLiveRecords(field));
-    TESSERA_ASSIGN_OR_RETURN(bool fits, collection_.BuildField(view_->fields[field],
-                                                               *spools_[field], rebuild_, options,
-                                                               &versions_));
+    TESSERA_ASSIGN_OR_RETURN(
+        bool fits, collection_.BuildField(view_->fields[field], *spools_[field], rebuild_, options,
+                                          &versions_));
     if (!fits) {
       // Rows unlike those of the index: this field's is built of all rows.
       TESSERA_RETURN_IF_ERROR(PrependLiveRecords(field));
       TESSERA_ASSIGN_OR_RETURN(fits, collection_.BuildField(view_->fields[field], *spools_[field],
-                                                            /*rebuild=*/true, options,
-                                                            &versions_));
+                                                            /*rebuild=*/true, options, &versions_));
       TESSERA_CHECK(fits);
     }
     spools_[field].reset();

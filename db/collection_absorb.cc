@@ -90,7 +90,8 @@ absl::Status StoredCollection::AbsorbView(const ReadView& view, base::RowId end)
   return fits ? absl::OkStatus() : AbsorbInto(view, end, /*rebuild=*/true).status();
 }
 
-absl::StatusOr<bool> StoredCollection::AbsorbInto(const ReadView& view, base::RowId end, bool rebuild) {
+absl::StatusOr<bool> StoredCollection::AbsorbInto(const ReadView& view, base::RowId end,
+                                                  bool rebuild) {
   NewVersions versions;
   versions.absorbed_end = end;
   versions.absorbed_sequence = view.fields[0].search.fresh.end_sequence();
@@ -106,9 +107,9 @@ absl::StatusOr<bool> StoredCollection::AbsorbInto(const ReadView& view, base::Ro
     }
     TESSERA_RETURN_IF_ERROR(AppendFreshRecords(view.fields[field].search, spool.get()));
     TESSERA_RETURN_IF_ERROR(spool->FinishWriting());
-    TESSERA_ASSIGN_OR_RETURN(const bool fits, BuildField(view.fields[field], *spool, rebuild,
-                                                         MakeBuildOptions(memory.bytes()),
-                                                         &versions));
+    TESSERA_ASSIGN_OR_RETURN(const bool fits,
+                             BuildField(view.fields[field], *spool, rebuild,
+                                        MakeBuildOptions(memory.bytes()), &versions));
     if (!fits) return false;
   }
   TESSERA_RETURN_IF_ERROR(PublishAbsorbed(std::move(versions), rebuild));
@@ -138,9 +139,10 @@ version::BuildOptions StoredCollection::MakeBuildOptions(uint64_t memory_bytes) 
   return options;
 }
 
-absl::StatusOr<bool> StoredCollection::BuildField(const FieldView& view, const version::RecordSpool& spool,
-                                          bool rebuild, const version::BuildOptions& options,
-                                          NewVersions* versions) {
+absl::StatusOr<bool> StoredCollection::BuildField(const FieldView& view,
+                                                  const version::RecordSpool& spool, bool rebuild,
+                                                  const version::BuildOptions& options,
+                                                  NewVersions* versions) {
   query::LiveBitmap live;
   std::shared_ptr<const version::IndexVersion> version;
   const bool append = !rebuild && view.index != nullptr;
@@ -157,10 +159,10 @@ absl::StatusOr<bool> StoredCollection::BuildField(const FieldView& view, const v
     const uint64_t generation = view.index == nullptr ? 1 : view.index->record.generation + 1;
     version::BuiltIndex built;
     if (append) {
-      TESSERA_ASSIGN_OR_RETURN(version::AppendOutcome outcome,
-                               version::AppendToIndex(engine_.versions, view.index,
-                                                      view.search.live, spool, generation,
-                                                      options));
+      TESSERA_ASSIGN_OR_RETURN(
+          version::AppendOutcome outcome,
+          version::AppendToIndex(engine_.versions, view.index, view.search.live, spool, generation,
+                                 options));
       if (std::holds_alternative<version::RowsUnlikeIndex>(outcome)) return false;
       built = std::get<version::BuiltIndex>(std::move(outcome));
     } else {

@@ -28,7 +28,7 @@ struct CodecOptions {
   base::Metric metric = base::Metric::kL2;
   base::ElementType type = base::ElementType::kF32;  // of the stored rows
   uint64_t seed = 1;
-  uint32_t thread_count = 0;  // 0: one per core
+  uint32_t thread_count = 0;                     // 0: one per core
   const std::atomic<bool>* cancelled = nullptr;  // looked at between steps and sample queries
 };
 

@@ -52,8 +52,8 @@ absl::Status Validate(const IndexView& view) {
     return absl::InternalError("index view: the fine plane does not fit the codec");
   }
   if (view.part_begin.front() != 0 || view.part_begin.back() != view.parts.size()) {
-    return absl::InternalError(absl::StrCat("index view: ", view.parts.size(), " parts, lists have ",
-                                            view.part_begin.back()));
+    return absl::InternalError(absl::StrCat("index view: ", view.parts.size(),
+                                            " parts, lists have ", view.part_begin.back()));
   }
   uint64_t rows = 0;
   for (uint32_t list = 0; list < view.list_count(); ++list) {

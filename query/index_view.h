@@ -6,8 +6,8 @@
 //
 //   plane   table                unit
 //   codes   part.planes->codes   part.code_unit
-//   fine    part.planes->fine    part.fine_unit + slot / fine_rows_per_unit   (not with every codec)
-//   raw     part.planes->raw     part.raw_unit + slot / raw_rows_per_unit
+//   fine    part.planes->fine    part.fine_unit + slot / fine_rows_per_unit   (not with every
+//   codec) raw     part.planes->raw     part.raw_unit + slot / raw_rows_per_unit
 //
 // Parts that were published together share a plane set, and versions that follow each other share
 // the sets of the parts that stay, and with them what of those is in memory. One table for all

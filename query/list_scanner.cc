@@ -325,16 +325,15 @@ absl::Status ListScanner::FetchDeferredFine() {
                         .unit = part.fine_unit + fine_divider_.unit(deferred_[i].slot),
                         .tag = i});
   }
-  TESSERA_RETURN_IF_ERROR(FetchRows(*context_, &pending_, &requests_,
-                                    [&](uint32_t tag, const std::byte* unit) {
-                                      Candidate candidate = deferred_[tag];
-                                      const RunPart& part = run_[candidate.run];
-                                      candidate.estimate = index_->codec->FineEstimate(
-                                          *code_,
-                                          unit + fine_divider_.row(candidate.slot) * fine_bytes_,
-                                          part.head_distance2, part.head_dot);
-                                      AddToPool(candidate);
-                                    }));
+  TESSERA_RETURN_IF_ERROR(
+      FetchRows(*context_, &pending_, &requests_, [&](uint32_t tag, const std::byte* unit) {
+        Candidate candidate = deferred_[tag];
+        const RunPart& part = run_[candidate.run];
+        candidate.estimate = index_->codec->FineEstimate(
+            *code_, unit + fine_divider_.row(candidate.slot) * fine_bytes_, part.head_distance2,
+            part.head_dot);
+        AddToPool(candidate);
+      }));
   deferred_.clear();
   UpdateTau();
   return absl::OkStatus();

@@ -259,8 +259,8 @@ void ExtentStore::FilesFinished(const std::vector<std::pair<uint32_t, uint64_t>>
   files_.insert(files.begin(), files.end());
 }
 
-// Best effort: what stays is unreferenced and goes with the next RemoveUnreferenced. The numbers are
-// the writer's until the files are gone, so that the two do not meet.
+// Best effort: what stays is unreferenced and goes with the next RemoveUnreferenced. The numbers
+// are the writer's until the files are gone, so that the two do not meet.
 void ExtentStore::FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>& files,
                                 bool kept) {
   for (const auto& [number, bytes] : files) {

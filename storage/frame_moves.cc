@@ -1,7 +1,7 @@
 // Frames leave a table that goes away, or go over to the table that follows it. Both begin at the
 // table's slots and find a frame's record by its address. Going through all records of the cache
-// instead was simpler, but then each publish of a few rows would hold the mutex, which every miss of
-// every collection needs, for as long as the cache is large.
+// instead was simpler, but then each publish of a few rows would hold the mutex, which every miss
+// of every collection needs, for as long as the cache is large.
 #include <algorithm>
 
 #include "base/check.h"

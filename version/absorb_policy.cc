@@ -91,8 +91,7 @@ absl::StatusOr<std::variant<VersionEdit, RowsUnlikeIndex>> AbsorbPolicy::Decide(
     const TrainingOptions& options) {
   TESSERA_ASSIGN_OR_RETURN(lists_, AssignmentSpool::Create(context_));
   const FieldRecords rows{.field = current_.view->field, .records = records_};
-  TESSERA_ASSIGN_OR_RETURN(assignment_,
-                           AssignRows(rows, *current_.view->heads, options, &*lists_));
+  TESSERA_ASSIGN_OR_RETURN(assignment_, AssignRows(rows, *current_.view->heads, options, &*lists_));
   const uint64_t misfits = CountMisfits();
   if (TooMany(misfits)) return RowsUnlikeIndex{.rows = misfits};
   ChooseTails(options.memory_bytes);

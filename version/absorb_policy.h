@@ -1,5 +1,5 @@
-// Which edit absorbs new rows into an index: every row goes to the list of its nearest head, and the
-// small newest parts of those lists are written anew together with them.
+// Which edit absorbs new rows into an index: every row goes to the list of its nearest head, and
+// the small newest parts of those lists are written anew together with them.
 //
 // Threads: one at a time.
 #pragma once
@@ -31,8 +31,7 @@ class AbsorbPolicy {
       : context_(context), current_(current), live_(live), records_(records) {}
 
   // Errors: kDataLoss for damaged tails; kCancelled; those of the file system.
-  absl::StatusOr<std::variant<VersionEdit, RowsUnlikeIndex>> Decide(
-      const TrainingOptions& options);
+  absl::StatusOr<std::variant<VersionEdit, RowsUnlikeIndex>> Decide(const TrainingOptions& options);
 
  private:
   uint64_t CountMisfits() const;

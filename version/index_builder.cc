@@ -49,13 +49,16 @@ absl::StatusOr<BuiltIndex> BuildIndex(Context& context, const base::VectorFieldS
   TESSERA_RETURN_IF_ERROR(ForEachLocation(
       {&source, 1}, plan, [&](size_t, RowLocation location) { return locations.Add(location); }));
   TESSERA_ASSIGN_OR_RETURN(const LocationSegment segment, locations.Finish());
+  TESSERA_RETURN_IF_ERROR(build.WriteBlob(blobs, storage::BlobKind::kLocations,
+                                          EncodeLocationDirectory({&segment, 1})));
   TESSERA_RETURN_IF_ERROR(
-      build.WriteBlob(blobs, storage::BlobKind::kLocations, EncodeLocationDirectory({&segment, 1})));
-  TESSERA_RETURN_IF_ERROR(build.WriteBlob(blobs, storage::BlobKind::kHeadIndex, model.heads->Serialize()));
-  TESSERA_RETURN_IF_ERROR(build.WriteBlob(blobs, storage::BlobKind::kCodec, model.codec->Serialize()));
+      build.WriteBlob(blobs, storage::BlobKind::kHeadIndex, model.heads->Serialize()));
+  TESSERA_RETURN_IF_ERROR(
+      build.WriteBlob(blobs, storage::BlobKind::kCodec, model.codec->Serialize()));
   std::vector<PartHome> homes;
   for (const PlannedPart& part : plan.parts()) homes.push_back({part.list, part.first_block});
-  TESSERA_RETURN_IF_ERROR(build.WriteBlob(blobs, storage::BlobKind::kParts, EncodePartHomes(homes)));
+  TESSERA_RETURN_IF_ERROR(
+      build.WriteBlob(blobs, storage::BlobKind::kParts, EncodePartHomes(homes)));
 
   PlaneWriters writers;
   for (size_t i = PlanesOf(field, *model.codec).size(); i > 0; --i) {
@@ -82,9 +85,9 @@ absl::StatusOr<AppendOutcome> AppendToIndex(Context& context,
   AbsorbPolicy policy(context, *current, live, records);
   TESSERA_ASSIGN_OR_RETURN(const auto decided, policy.Decide(ForTraining(context, options)));
   if (const auto* unlike = std::get_if<RowsUnlikeIndex>(&decided)) return AppendOutcome(*unlike);
-  TESSERA_ASSIGN_OR_RETURN(BuiltIndex built,
-                           ApplyEdit(context, current, live, std::get<VersionEdit>(decided),
-                                     generation, options));
+  TESSERA_ASSIGN_OR_RETURN(
+      BuiltIndex built,
+      ApplyEdit(context, current, live, std::get<VersionEdit>(decided), generation, options));
   return AppendOutcome(std::move(built));
 }
 

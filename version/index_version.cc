@@ -26,7 +26,8 @@ std::optional<PartPlace> IndexVersion::FindPlace(uint64_t position) const {
 
 absl::StatusOr<PartPlace> IndexVersion::PlaceOf(uint64_t position) const {
   const std::optional<PartPlace> place = FindPlace(position);
-  if (!place.has_value()) return absl::DataLossError(absl::StrCat("index version: no part has position ", position));
+  if (!place.has_value())
+    return absl::DataLossError(absl::StrCat("index version: no part has position ", position));
   return *place;
 }
 
@@ -50,8 +51,7 @@ void IndexVersion::AdoptFrames() const {
 }
 
 uint64_t IndexVersion::own_bytes() const {
-  return sizeof(*this) + sizeof(query::IndexView) +
-         view->part_begin.capacity() * sizeof(uint32_t) +
+  return sizeof(*this) + sizeof(query::IndexView) + view->part_begin.capacity() * sizeof(uint32_t) +
          view->parts.capacity() * sizeof(query::ListPart) +
          record.list_rows.size() * (sizeof(PartHome) + 3 * sizeof(uint32_t) +
                                     record.planes.size() * sizeof(storage::ExtentRef));

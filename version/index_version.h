@@ -7,12 +7,13 @@
 //   kFine   units of fine records (version/fine_plane.h); absent when the codec has no fine plane
 //   kRaw    units of raw records (index/raw_plane.h)
 //
-// They are described in version/planes.h. Blobs: kHeadIndex, kCodec, kCalibration (its absence means
-// Calibration::Default), kParts (version/part_homes.h) and kLocations (version/location_table.h).
+// They are described in version/planes.h. Blobs: kHeadIndex, kCodec, kCalibration (its absence
+// means Calibration::Default), kParts (version/part_homes.h) and kLocations
+// (version/location_table.h).
 //
-// A version that follows another shares with it what has not changed: heads, codec, the plane sets of
-// parts that stay (version/plane_set.h), location segments. Each is charged once, as long as anybody
-// has it, and what of it is in memory stays there.
+// A version that follows another shares with it what has not changed: heads, codec, the plane sets
+// of parts that stay (version/plane_set.h), location segments. Each is charged once, as long as
+// anybody has it, and what of it is in memory stays there.
 //
 // Counters: "rows" in all parts, dead ones included; "positions", the bits of the live bitmap,
 // which only grow from version to version until a rebuild; "built_rows", rows at the last full

@@ -58,8 +58,8 @@ void PartWriter::Encode(const PartPlan& plan, const RowGroup& group, Batch* batc
   heads_.DecodeHead(planned.list, scratch->head.data());
   scratch->codes.resize(codec_.CodePlaneBytes(planned.rows));
   scratch->fine.resize(planned.rows * codec_.FineRecordBytes());
-  codec_.EncodeList(scratch->head.data(), scratch->rows.data(), planned.rows,
-                    scratch->codes.data(), scratch->fine.data());
+  codec_.EncodeList(scratch->head.data(), scratch->rows.data(), planned.rows, scratch->codes.data(),
+                    scratch->fine.data());
   const auto record = [&](uint32_t slot) { return group.Record(part, slot); };
   const EncodedPart encoded = {
       .rows = planned.rows, .codes = scratch->codes, .fine = scratch->fine, .record = record};

@@ -1,8 +1,8 @@
 // Encodes the parts of an index version and appends their planes to extent files.
 //
 // Parts are encoded in batches, on all threads, while the batch before is written: first the code
-// planes of a batch, then its other planes (version/planes.h), one kind after the other, so that the
-// code planes of neighbouring parts follow each other and one read fetches several.
+// planes of a batch, then its other planes (version/planes.h), one kind after the other, so that
+// the code planes of neighbouring parts follow each other and one read fetches several.
 //
 // Threads: one at a time; uses up to thread_count itself.
 #pragma once

@@ -75,10 +75,10 @@ struct SetUse {
   uint64_t total_units = 0;  // that the set has slots for
 };
 
-// Which sets' parts go into the new set, beside what is new: those half of whose units are dead, and
-// the smallest, as many as it takes until the next larger one is more than twice as large as all
-// those together. So sizes at least double from set to set, as in a binary counter, and a unit is
-// regrouped O(log units) times. Waiting until there are kPlaneSetsMax sets would regroup the
+// Which sets' parts go into the new set, beside what is new: those half of whose units are dead,
+// and the smallest, as many as it takes until the next larger one is more than twice as large as
+// all those together. So sizes at least double from set to set, as in a binary counter, and a unit
+// is regrouped O(log units) times. Waiting until there are kPlaneSetsMax sets would regroup the
 // smallest with every publish from then on. Sets without live units count as regrouped.
 std::vector<bool> ChooseRegrouped(std::span<const SetUse> uses, uint64_t new_units);
 

@@ -16,20 +16,19 @@ using storage::ExtentRef;
 using storage::PlaneKind;
 
 Plane CodePlane(const index::Codec& codec) {
-  return {.kind = PlaneKind::kCodes,
-          .name = "codes",
-          .priority = storage::Priority::kCodes,
-          .table = &query::PlaneSet::codes,
-          .first_unit = &query::ListPart::code_unit,
-          .unit_bytes = [&codec](uint32_t rows) { return codec.CodePlaneBytes(rows); },
-          .validate =
-              [&codec](uint32_t rows, std::span<const std::byte> unit) {
-                return codec.ValidateCodePlane(unit, rows);
-              },
-          .write =
-              [](const EncodedPart& part, std::byte* plane) {
-                std::memcpy(plane, part.codes.data(), part.codes.size());
-              }};
+  return {
+      .kind = PlaneKind::kCodes,
+      .name = "codes",
+      .priority = storage::Priority::kCodes,
+      .table = &query::PlaneSet::codes,
+      .first_unit = &query::ListPart::code_unit,
+      .unit_bytes = [&codec](uint32_t rows) { return codec.CodePlaneBytes(rows); },
+      .validate =
+          [&codec](uint32_t rows, std::span<const std::byte> unit) {
+            return codec.ValidateCodePlane(unit, rows);
+          },
+      .write = [](const EncodedPart& part,
+                  std::byte* plane) { std::memcpy(plane, part.codes.data(), part.codes.size()); }};
 }
 
 Plane FinePlane(const index::Codec& codec) {

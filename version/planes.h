@@ -42,8 +42,8 @@ struct Plane {
   std::string_view name;
   storage::Priority priority;
   // Where searches find it.
-  std::optional<storage::FrameTable> query::PlaneSet::*table;
-  uint32_t query::ListPart::*first_unit;
+  std::optional<storage::FrameTable> query::PlaneSet::* table;
+  uint32_t query::ListPart::* first_unit;
 
   uint32_t rows_per_unit = kAllRows;  // kAllRows: a part is one unit, checked by its extent's crc
   uint64_t unit_stride = 0;           // of units that follow each other

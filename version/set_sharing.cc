@@ -98,7 +98,7 @@ absl::Status MakePlaneSets(Context& context, const SetSharing& sharing,
     if (!regrouped[i]) view->plane_sets.push_back(base->sets()[i]);
   }
 
-  std::vector<SetPart> parts;      // of the new set
+  std::vector<SetPart> parts;     // of the new set
   std::vector<uint32_t> numbers;  // the same
   for (uint32_t number = 0; number < view->parts.size(); ++number) {
     query::ListPart& part = view->parts[number];
@@ -112,9 +112,8 @@ absl::Status MakePlaneSets(Context& context, const SetSharing& sharing,
     for (const Plane& plane : planes) part.*plane.first_unit = base->part(before).*plane.first_unit;
   }
   if (parts.empty()) return absl::OkStatus();
-  TESSERA_ASSIGN_OR_RETURN(
-      view->plane_sets.emplace_back(),
-      MakePlaneSet(context, view->field, view->codec, version->record, parts));
+  TESSERA_ASSIGN_OR_RETURN(view->plane_sets.emplace_back(),
+                           MakePlaneSet(context, view->field, view->codec, version->record, parts));
   version->adoption = std::make_shared<FrameAdoption>(*context.cache);
   for (const uint32_t number : numbers) {
     const uint32_t before = sharing.base_parts[number];

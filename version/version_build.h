@@ -39,10 +39,13 @@ class VersionBuild {
 
   const TrainingOptions& training() const { return training_; }
   storage::VersionRecord& record() { return built_.record; }
-  storage::ExtentWriter& NewWriter() { return *built_.writers.emplace_back(context_.extents->NewWriter()); }
+  storage::ExtentWriter& NewWriter() {
+    return *built_.writers.emplace_back(context_.extents->NewWriter());
+  }
 
   uint32_t PartRowsMax() const;
-  absl::Status WriteBlob(storage::ExtentWriter& writer, storage::BlobKind kind, std::string_view bytes);
+  absl::Status WriteBlob(storage::ExtentWriter& writer, storage::BlobKind kind,
+                         std::string_view bytes);
   absl::Status WriteParts(std::span<const RowSource> sources, const PartPlan& plan,
                           const index::HeadIndex& heads, const index::Codec& codec,
                           const PlaneWriters& writers);

@@ -62,9 +62,9 @@ absl::StatusOr<BuiltIndex> ApplyEdit(Context& context,
   CheckEdit(*current, edit);
   const query::IndexView& view = *current->view;
   VersionBuild build(context, view.field, options);
-  TESSERA_ASSIGN_OR_RETURN(const PartPlan plan,
-                           PartPlan::Create(edit.list_rows, build.PartRowsMax(),
-                                            index::BlockCount(view.positions)));
+  TESSERA_ASSIGN_OR_RETURN(
+      const PartPlan plan,
+      PartPlan::Create(edit.list_rows, build.PartRowsMax(), index::BlockCount(view.positions)));
   storage::VersionRecord& record = build.record();
   record.generation = generation;
   record.counters = current->record.counters;

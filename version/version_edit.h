@@ -27,15 +27,15 @@ namespace tessera::version {
 struct EditRows {
   const RecordSpool* records = nullptr;
   AssignmentSpool* lists = nullptr;
-  // Whether the rows ascend. The locations of those that do not are sorted in memory, 16 bytes each,
-  // so whoever makes the edit bounds them.
+  // Whether the rows ascend. The locations of those that do not are sorted in memory, 16 bytes
+  // each, so whoever makes the edit bounds them.
   bool ascending = false;
 };
 
 struct VersionEdit {
-  std::vector<bool> dropped;        // per part of the current view: it leaves
-  std::vector<EditRows> rows;       // of the new parts; at most one of them ascending
-  std::vector<uint32_t> list_rows;  // rows that each list gets of all of `rows`
+  std::vector<bool> dropped;                 // per part of the current view: it leaves
+  std::vector<EditRows> rows;                // of the new parts; at most one of them ascending
+  std::vector<uint32_t> list_rows;           // rows that each list gets of all of `rows`
   std::map<std::string, uint64_t> counters;  // set in the new record, beside its own
 };
 

@@ -134,8 +134,9 @@ absl::Status Opener::ReadHeads() {
   if (view.heads->dim() == field_.dim && view.heads->metric() == field_.metric) {
     return absl::OkStatus();
   }
-  return Wrong("heads of dimension ", view.heads->dim(), " do not fit the field, which has dimension ",
-               field_.dim, " and metric ", base::Sv(base::ToString(field_.metric)));
+  return Wrong("heads of dimension ", view.heads->dim(),
+               " do not fit the field, which has dimension ", field_.dim, " and metric ",
+               base::Sv(base::ToString(field_.metric)));
 }
 
 absl::Status Opener::ReadCodec() {
@@ -317,8 +318,8 @@ absl::StatusOr<std::shared_ptr<const IndexVersion>> Opener::Open() {
   if (const absl::Status status = query::Validate(view); !status.ok()) {
     return Wrong(status.message());
   }
-  TESSERA_ASSIGN_OR_RETURN(
-      owned_->memory, context_.budget->Reserve(kMemoryComponent, version_->own_bytes()));
+  TESSERA_ASSIGN_OR_RETURN(owned_->memory,
+                           context_.budget->Reserve(kMemoryComponent, version_->own_bytes()));
   return std::shared_ptr<const IndexVersion>(std::move(version_));
 }
 
