@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/check.h"
 #include "base/status_macros.h"
 #include "db/build_memory.h"
 #include "db/records.h"
@@ -185,8 +186,16 @@ absl::Status BulkLoader::BuildIndexes() {
   for (size_t field = 0; field < spools_.size(); ++field) {
     TESSERA_RETURN_IF_ERROR(spools_[field]->FinishWriting());
     if (rebuild_) TESSERA_RETURN_IF_ERROR(PrependLiveRecords(field));
-    TESSERA_RETURN_IF_ERROR(collection_.BuildField(view_->fields[field], *spools_[field], rebuild_,
-                                                   options, &versions_));
+    TESSERA_ASSIGN_OR_RETURN(
+        bool fits, collection_.BuildField(view_->fields[field], *spools_[field], rebuild_, options,
+                                          &versions_));
+    if (!fits) {
+      // Rows unlike those of the index: this field's is built of all rows.
+      TESSERA_RETURN_IF_ERROR(PrependLiveRecords(field));
+      TESSERA_ASSIGN_OR_RETURN(fits, collection_.BuildField(view_->fields[field], *spools_[field],
+                                                            /*rebuild=*/true, options, &versions_));
+      TESSERA_CHECK(fits);
+    }
     spools_[field].reset();
   }
   return collection_.MarkDead(dead_, &versions_);
@@ -236,6 +245,7 @@ absl::Status BulkLoader::Publish() {
     collection_.point_count_ += added_count_ - replaced_count_;
     collection_.InstallVersions(&versions_);
   }
+  collection_.View()->AdoptFrames();
   rows_.reset();
   engine_.files->RemoveUnused().IgnoreError();
   Report("publish", read_count_, read_count_);

@@ -172,14 +172,17 @@ class StoredCollection final : public Collection,
   // Absorbs the view's fresh rows, all of them below `end`.
   absl::Status AbsorbView(const ReadView& view, base::RowId end)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
-  absl::Status AbsorbInto(const ReadView& view, base::RowId end, bool rebuild)
+  // False: as BuildField.
+  absl::StatusOr<bool> AbsorbInto(const ReadView& view, base::RowId end, bool rebuild)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_mu_);
   bool WantsRebuild(const ReadView& view) const;
   absl::Status AppendFreshRecords(const query::SearchView& view, version::RecordSpool* spool) const;
   version::BuildOptions MakeBuildOptions(uint64_t memory_bytes) const;
   // Adds the field's next version: the spool's rows alone, or appended to the view's.
-  absl::Status BuildField(const FieldView& view, const version::RecordSpool& spool, bool rebuild,
-                          const version::BuildOptions& options, NewVersions* versions);
+  // False: the rows are unlike those of the index, it is to be built anew; nothing was added.
+  absl::StatusOr<bool> BuildField(const FieldView& view, const version::RecordSpool& spool,
+                                  bool rebuild, const version::BuildOptions& options,
+                                  NewVersions* versions);
   // `rows` ascending.
   absl::Status MarkDead(std::span<const base::RowId> rows, NewVersions* versions) const;
   void WriteManifests(const NewVersions& versions, storage::WriteSet* writes) const;

@@ -87,14 +87,12 @@ bool StoredCollection::WantsRebuild(const ReadView& view) const {
 }
 
 absl::Status StoredCollection::AbsorbView(const ReadView& view, base::RowId end) {
-  if (WantsRebuild(view)) return AbsorbInto(view, end, /*rebuild=*/true);
-  const absl::Status status = AbsorbInto(view, end, /*rebuild=*/false);
-  // Of all that may fail only rows that do not fit their lists say this, before anything is
-  // written.
-  return absl::IsFailedPrecondition(status) ? AbsorbInto(view, end, /*rebuild=*/true) : status;
+  TESSERA_ASSIGN_OR_RETURN(const bool fits, AbsorbInto(view, end, WantsRebuild(view)));
+  return fits ? absl::OkStatus() : AbsorbInto(view, end, /*rebuild=*/true).status();
 }
 
-absl::Status StoredCollection::AbsorbInto(const ReadView& view, base::RowId end, bool rebuild) {
+absl::StatusOr<bool> StoredCollection::AbsorbInto(const ReadView& view, base::RowId end,
+                                                  bool rebuild) {
   NewVersions versions;
   versions.absorbed_end = end;
   versions.absorbed_sequence = view.fields[0].search.fresh.end_sequence();
@@ -110,10 +108,13 @@ absl::Status StoredCollection::AbsorbInto(const ReadView& view, base::RowId end,
     }
     TESSERA_RETURN_IF_ERROR(AppendFreshRecords(view.fields[field].search, spool.get()));
     TESSERA_RETURN_IF_ERROR(spool->FinishWriting());
-    TESSERA_RETURN_IF_ERROR(BuildField(view.fields[field], *spool, rebuild,
-                                       MakeBuildOptions(memory.bytes()), &versions));
+    TESSERA_ASSIGN_OR_RETURN(const bool fits,
+                             BuildField(view.fields[field], *spool, rebuild,
+                                        MakeBuildOptions(memory.bytes()), &versions));
+    if (!fits) return false;
   }
-  return PublishAbsorbed(std::move(versions), rebuild);
+  TESSERA_RETURN_IF_ERROR(PublishAbsorbed(std::move(versions), rebuild));
+  return true;
 }
 
 absl::Status StoredCollection::AppendFreshRecords(const query::SearchView& view,
@@ -139,9 +140,10 @@ version::BuildOptions StoredCollection::MakeBuildOptions(uint64_t memory_bytes) 
   return options;
 }
 
-absl::Status StoredCollection::BuildField(const FieldView& view, const version::RecordSpool& spool,
-                                          bool rebuild, const version::BuildOptions& options,
-                                          NewVersions* versions) {
+absl::StatusOr<bool> StoredCollection::BuildField(const FieldView& view,
+                                                  const version::RecordSpool& spool, bool rebuild,
+                                                  const version::BuildOptions& options,
+                                                  NewVersions* versions) {
   query::LiveBitmap live;
   std::shared_ptr<const version::IndexVersion> version;
   const bool append = !rebuild && view.index != nullptr;
@@ -150,28 +152,36 @@ absl::Status StoredCollection::BuildField(const FieldView& view, const version::
     storage::VersionRecord record = view.index->record;
     record.counters[version::kAbsorbedEndCounter] = versions->absorbed_end.value;
     ++record.generation;
-    TESSERA_ASSIGN_OR_RETURN(version, version::OpenLeasedVersion(
-                                          engine_.versions, view.search.field, std::move(record)));
+    TESSERA_ASSIGN_OR_RETURN(
+        version, version::OpenLeasedVersion(engine_.versions, view.search.field, std::move(record),
+                                            {.base = view.index}));
     live = view.search.live;
   } else if (spool.record_count() > 0) {
     const uint64_t generation = view.index == nullptr ? 1 : view.index->record.generation + 1;
-    TESSERA_ASSIGN_OR_RETURN(
-        version::BuiltIndex built,
-        append
-            ? version::AppendToIndex(engine_.versions, view.index, view.search.live, spool,
-                                     generation, options)
-            : version::BuildIndex(engine_.versions, view.search.field, spool, generation, options));
+    version::BuiltIndex built;
+    if (append) {
+      TESSERA_ASSIGN_OR_RETURN(
+          version::AppendOutcome outcome,
+          version::AppendToIndex(engine_.versions, view.index, view.search.live, spool, generation,
+                                 options));
+      if (std::holds_alternative<version::RowsUnlikeIndex>(outcome)) return false;
+      built = std::get<version::BuiltIndex>(std::move(outcome));
+    } else {
+      TESSERA_ASSIGN_OR_RETURN(built, version::BuildIndex(engine_.versions, view.search.field,
+                                                          spool, generation, options));
+    }
     for (auto& writer : built.writers) versions->writers.push_back(std::move(writer));
     built.record.counters[version::kAbsorbedEndCounter] = versions->absorbed_end.value;
     TESSERA_ASSIGN_OR_RETURN(
         version,
-        version::OpenLeasedVersion(engine_.versions, view.search.field, std::move(built.record)));
+        version::OpenLeasedVersion(engine_.versions, view.search.field, std::move(built.record),
+                                   {.base = std::move(built.base)}));
     live = append ? version::CarryLive(view.search.live, *version)
                   : query::LiveBitmap(version->view->positions);
   }
   versions->indexes.push_back(std::move(version));
   versions->live.push_back(std::move(live));
-  return absl::OkStatus();
+  return true;
 }
 
 void StoredCollection::WriteManifests(const NewVersions& versions, WriteSet* writes) const {
@@ -217,6 +227,7 @@ absl::Status StoredCollection::PublishAbsorbed(NewVersions versions, bool rebuil
     }));
     InstallVersions(&versions);
   }
+  View()->AdoptFrames();
   // What stays of the old version is removed when the next one is published, or at the next open.
   engine_.files->RemoveUnused().IgnoreError();
   return absl::OkStatus();
