@@ -5,6 +5,7 @@
 // mutex, which ThreadSanitizer understands.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -39,6 +40,13 @@ class CondVar {
   void Wait(Mutex* mu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     std::unique_lock<std::mutex> lock(mu->mu_, std::adopt_lock);
     changed_.wait(lock);
+    lock.release();
+  }
+  // The same, not beyond `until`.
+  void WaitUntil(Mutex* mu, std::chrono::steady_clock::time_point until)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    std::unique_lock<std::mutex> lock(mu->mu_, std::adopt_lock);
+    changed_.wait_until(lock, until);
     lock.release();
   }
   void Signal() { changed_.notify_one(); }

@@ -89,6 +89,10 @@ absl::Status OpenStores(Engine& engine) {
       engine.cache, storage::PageCache::Create(*engine.extents, *engine.reads, *engine.budget,
                                                {.capacity_bytes = engine.plan.page_cache_bytes}));
   engine.files = std::make_unique<version::ExtentFiles>(*engine.extents);
+  TESSERA_ASSIGN_OR_RETURN(engine.fresh,
+                           FreshBudget::Create(*engine.budget, engine.plan.fresh_bytes_max));
+  TESSERA_ASSIGN_OR_RETURN(engine.builds,
+                           BuildMemory::Create(*engine.budget, engine.plan.build_bytes_max));
   version::Context& versions = engine.versions;
   versions.fs = engine.fs;
   versions.scratch_path = engine.scratch_path;
@@ -102,6 +106,15 @@ absl::Status OpenStores(Engine& engine) {
 }
 
 }  // namespace
+
+absl::Status Engine::CheckOpen() const {
+  return closing.load() ? absl::CancelledError("the database is closing") : absl::OkStatus();
+}
+
+void Engine::KeepForever(std::vector<std::shared_ptr<const version::IndexVersion>> replaced) {
+  base::MutexLock kept_lock(&kept_mu_);
+  for (auto& version : replaced) kept_.push_back(std::move(version));
+}
 
 MemoryPlan PlanMemory(uint64_t limit_bytes) {
   MemoryPlan plan{.limit_bytes = limit_bytes};

@@ -486,4 +486,14 @@ absl::StatusOr<BuiltIndex> AppendToIndex(Context& context,
   return Append(context, *current, live, records, options).Run(generation);
 }
 
+absl::StatusOr<BuiltIndex> RecalibrateIndex(Context& context, const IndexVersion& current,
+                                            const query::LiveBitmap& live, uint64_t generation,
+                                            const BuildOptions& options) {
+  VersionBuild build(context, current.view->field, options);
+  build.record() = current.record;
+  build.record().generation = generation;
+  TESSERA_RETURN_IF_ERROR(build.Calibrate(&live));
+  return build.Take();
+}
+
 }  // namespace tessera::version

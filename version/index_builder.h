@@ -78,4 +78,10 @@ absl::StatusOr<BuiltIndex> AppendToIndex(Context& context,
                                          const query::LiveBitmap& live, const RecordSpool& records,
                                          uint64_t generation, const BuildOptions& options);
 
+// Builds the version that has the rows of `current` and a calibration measured on those that are
+// live in `live`. Everything else, counters too, stays. Errors: as BuildIndex.
+absl::StatusOr<BuiltIndex> RecalibrateIndex(Context& context, const IndexVersion& current,
+                                            const query::LiveBitmap& live, uint64_t generation,
+                                            const BuildOptions& options);
+
 }  // namespace tessera::version
