@@ -76,9 +76,7 @@ class Write {
   const std::vector<OldRow>& old() const { return old_; }
 
   // Whether what was found is still true.
-  bool IsCurrent(const WriterState& state) const {
-    return layout_.number == state.layout_number();
-  }
+  bool IsCurrent(const WriterState& state) const { return layout_.number == state.layout_number(); }
 
   absl::Status MergePayloads(const base::Value& payload);
   void AddDeaths(const WriterState& state);

@@ -14,7 +14,8 @@ namespace tessera::query {
 // collections have a few rows each.
 struct FreshView::Chunk {
   explicit Chunk(size_t row_bytes)
-      : vector_bytes(row_bytes), vectors(std::make_unique_for_overwrite<std::byte[]>(row_bytes * kChunkRows)) {}
+      : vector_bytes(row_bytes),
+        vectors(std::make_unique_for_overwrite<std::byte[]>(row_bytes * kChunkRows)) {}
 
   struct Head {
     base::RowId row;

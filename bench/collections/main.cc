@@ -134,8 +134,7 @@ absl::Status Many(const Flags& flags) {
   {
     TESSERA_ASSIGN_OR_RETURN(const auto database, Open(flags, flags.memory_limit));
     for (int i = 0; i < flags.count; ++i) {
-      TESSERA_RETURN_IF_ERROR(
-          database->CreateCollection(Schema(absl::StrCat("c", i), flags.dim)));
+      TESSERA_RETURN_IF_ERROR(database->CreateCollection(Schema(absl::StrCat("c", i), flags.dim)));
     }
     Report(absl::StrCat("create ", flags.count, " collections"), SecondsSince(begin));
     TESSERA_RETURN_IF_ERROR(UseAll(*database, flags, rng, "first", flags.rows));
@@ -222,12 +221,13 @@ absl::Status Two(const Flags& flags) {
     }
     return a->Absorb();
   }));
-  TESSERA_RETURN_IF_ERROR(beside("the other loses half its rows, is rebuilt", [&]() -> absl::Status {
-    std::vector<base::PointId> ids;
-    for (uint64_t i = 0; i < flags.rows / 2; ++i) ids.emplace_back(i);
-    TESSERA_RETURN_IF_ERROR(a->Delete(ids, db::Ack::kWal).status());
-    return a->Absorb();
-  }));
+  TESSERA_RETURN_IF_ERROR(
+      beside("the other loses half its rows, is rebuilt", [&]() -> absl::Status {
+        std::vector<base::PointId> ids;
+        for (uint64_t i = 0; i < flags.rows / 2; ++i) ids.emplace_back(i);
+        TESSERA_RETURN_IF_ERROR(a->Delete(ids, db::Ack::kWal).status());
+        return a->Absorb();
+      }));
   TESSERA_RETURN_IF_ERROR(
       beside("the other is dropped", [&] { return database->DropCollection("a"); }));
   std::printf("%-44s p99 %8.3f ms\n", "while its rows are removed", idle_until());

@@ -175,6 +175,7 @@ TEST_F(Isolation, ADropBesideALoadWhoseClientSaysNothing) {
   a.reset();
   again.reset();
   ASSERT_THAT(database->Close(), IsOk());
+  database.reset();
   ASSERT_OK_AND_ASSIGN(database, Database::Open("data", options));
   ASSERT_OK_AND_ASSIGN(again, database->GetCollection("a"));
   EXPECT_THAT(again->Count(), IsOkAndHolds(7U));

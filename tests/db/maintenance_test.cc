@@ -82,8 +82,11 @@ bool Eventually(const std::function<bool()>& condition) {
 
 struct World {
   World(FaultFs& file_system, bool background, uint32_t dim = 4)
-      : fs(file_system), options(Options(fs, background)), schema(Schema("a", dim)),
-        maker(schema, 1), model(schema) {
+      : fs(file_system),
+        options(Options(fs, background)),
+        schema(Schema("a", dim)),
+        maker(schema, 1),
+        model(schema) {
     Open();
     EXPECT_THAT(database->CreateCollection(schema), IsOk());
     Find();
@@ -346,7 +349,7 @@ TEST(Maintenance, ManySmallCollectionsTakeWritesAndAbsorb) {
   }
 }
 
-TEST(Maintenance, DeadRowsLeaveNoTombstonesAfterARebuild) {
+TEST(Maintenance, DeadRowsStayDeadThroughRebuildsAndOpens) {
   FaultFs fs;
   World world(fs, /*background=*/false);
   world.Upsert(0, 3000);

@@ -19,8 +19,7 @@ constexpr uint64_t kMiB = uint64_t{1} << 20;
 TEST(BuildMemory, AShortJobHasItsShareWhateverElseIsTaken) {
   base::MemoryBudget budget(100 * kMiB);
   ASSERT_OK_AND_ASSIGN(const auto builds, BuildMemory::Create(budget, 60 * kMiB));
-  ASSERT_OK_AND_ASSIGN(const auto rest,
-                       budget.Reserve("index", 100 * kMiB - budget.used_bytes()));
+  ASSERT_OK_AND_ASSIGN(const auto rest, budget.Reserve("index", 100 * kMiB - budget.used_bytes()));
   const std::atomic<bool> cancelled{false};
   for (int i = 0; i < 3; ++i) {
     ASSERT_OK_AND_ASSIGN(const BuildMemory::Share share,
@@ -64,8 +63,7 @@ TEST(BuildMemory, WaitsForAShareAndCanBeCancelled) {
   waiter.join();
   ASSERT_OK_AND_ASSIGN(const auto share, builds->Take(JobLength::kShort, cancelled));
   cancelled = true;
-  EXPECT_THAT(builds->Take(JobLength::kShort, cancelled),
-              StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(builds->Take(JobLength::kShort, cancelled), StatusIs(absl::StatusCode::kCancelled));
 }
 
 struct Holder : FreshHolder {
