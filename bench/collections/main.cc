@@ -181,7 +181,7 @@ absl::Status Two(const Flags& flags) {
               done += count;
               return absl::OkStatus();
             },
-            {.threads = 1})
+            {.threads = 1, .progress = nullptr})
         .status();
   };
   for (const char* name : {"a", "b"}) {
@@ -214,20 +214,21 @@ absl::Status Two(const Flags& flags) {
     return status;
   };
   TESSERA_RETURN_IF_ERROR(beside("the other is loaded", [&] { return load(*a, flags.rows); }));
-  TESSERA_RETURN_IF_ERROR(beside("the other is written to and absorbs", [&]() -> absl::Status {
+  const auto write = [&]() -> absl::Status {
     for (uint64_t i = 0; i < 10; ++i) {
       TESSERA_RETURN_IF_ERROR(
           a->Upsert(Points(rng, i * 1000, 1000, flags.dim), db::Ack::kWal).status());
     }
     return a->Absorb();
-  }));
-  TESSERA_RETURN_IF_ERROR(
-      beside("the other loses half its rows, is rebuilt", [&]() -> absl::Status {
-        std::vector<base::PointId> ids;
-        for (uint64_t i = 0; i < flags.rows / 2; ++i) ids.emplace_back(i);
-        TESSERA_RETURN_IF_ERROR(a->Delete(ids, db::Ack::kWal).status());
-        return a->Absorb();
-      }));
+  };
+  TESSERA_RETURN_IF_ERROR(beside("the other is written to and absorbs", write));
+  const auto shrink = [&]() -> absl::Status {
+    std::vector<base::PointId> ids;
+    for (uint64_t i = 0; i < flags.rows / 2; ++i) ids.emplace_back(i);
+    TESSERA_RETURN_IF_ERROR(a->Delete(ids, db::Ack::kWal).status());
+    return a->Absorb();
+  };
+  TESSERA_RETURN_IF_ERROR(beside("the other loses half its rows, is rebuilt", shrink));
   TESSERA_RETURN_IF_ERROR(
       beside("the other is dropped", [&] { return database->DropCollection("a"); }));
   std::printf("%-44s p99 %8.3f ms\n", "while its rows are removed", idle_until());
