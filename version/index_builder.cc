@@ -91,4 +91,15 @@ absl::StatusOr<AppendOutcome> AppendToIndex(Context& context,
   return AppendOutcome(std::move(built));
 }
 
+absl::StatusOr<BuiltIndex> RecalibrateIndex(Context& context,
+                                            const std::shared_ptr<const IndexVersion>& current,
+                                            const query::LiveBitmap& live, uint64_t generation,
+                                            const BuildOptions& options) {
+  VersionBuild build(context, current->view->field, options);
+  build.record() = current->record;
+  build.record().generation = generation;
+  TESSERA_RETURN_IF_ERROR(build.Calibrate(current, &live));
+  return build.Take();
+}
+
 }  // namespace tessera::version

@@ -87,4 +87,11 @@ absl::StatusOr<AppendOutcome> AppendToIndex(Context& context,
                                             const RecordSpool& records, uint64_t generation,
                                             const BuildOptions& options);
 
+// Builds the version that has the rows of `current` and a calibration measured on those that are
+// live in `live`. Everything else, counters too, stays. Errors: as BuildIndex.
+absl::StatusOr<BuiltIndex> RecalibrateIndex(Context& context,
+                                            const std::shared_ptr<const IndexVersion>& current,
+                                            const query::LiveBitmap& live, uint64_t generation,
+                                            const BuildOptions& options);
+
 }  // namespace tessera::version
