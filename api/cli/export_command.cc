@@ -96,7 +96,7 @@ absl::Status Export(const ExportFlags& flags, const CliEnvironment& environment)
     return UsageError("--output is for JSON lines, which --vector, --ids and --payload replace");
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   const absl::Time begin = absl::Now();
   const absl::StatusOr<uint64_t> points = RunExport(*client, flags, environment);
   TESSERA_RETURN_IF_ERROR(Finish(*client, points.status()));

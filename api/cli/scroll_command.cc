@@ -29,7 +29,7 @@ struct ScrollFlags {
 
 absl::Status Count(const ScrollFlags& flags, const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   const absl::StatusOr<uint64_t> count = client->Count(flags.name);
   TESSERA_RETURN_IF_ERROR(Finish(*client, count.status()));
   environment.out << JsonLine().Text("collection", flags.name).Number("points", *count).ToString()
@@ -64,7 +64,7 @@ absl::Status Scroll(const ScrollFlags& flags, const CliEnvironment& environment)
     TESSERA_ASSIGN_OR_RETURN(offset, UsageErrorIfInvalid(base::PointId::Parse(flags.offset)));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                           Connect(flags.target, environment, {}));
+                           Connect(flags.target, environment, {.reads_only = true}));
   return Finish(*client, PrintPoints(*client, flags, std::move(offset), environment));
 }
 

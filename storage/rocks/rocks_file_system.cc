@@ -1,7 +1,6 @@
 #include "storage/rocks/rocks_file_system.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <optional>
 #include <span>
@@ -11,17 +10,15 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/strings/str_cat.h"
 #include "rocksdb/file_system.h"
 #include "rocksdb/io_status.h"
 #include "rocksdb/slice.h"
-#include "rocksdb/table.h"
 
-#include "base/coding.h"
 #include "base/status_macros.h"
 #include "storage/rocks/rocks_disk.h"
 #include "storage/rocks/rocks_output.h"
 #include "storage/rocks/rocks_status.h"
+#include "storage/rocks/table_check.h"
 #include "storage/rocks/wal_tracker.h"
 
 namespace tessera::storage {
@@ -90,32 +87,6 @@ class RandomFile : public rocksdb::FSRandomAccessFile {
   const std::unique_ptr<base::RandomAccessFile> file_;
 };
 
-// The end of a table file: u8 checksum type, 40 bytes of block handles, u32 format version, u64
-// magic. It is the one part of the format without a checksum: with another checksum type RocksDB
-// would check no block, with another version it would read them otherwise. Damaged handles lead to
-// blocks with wrong checksums.
-constexpr uint64_t kTableFooterBytes = 53;
-constexpr size_t kTableVersionAt = 41;
-constexpr uint64_t kTableMagic = 0x88e241b785f4cff7;
-constexpr uint8_t kTableChecksum = rocksdb::kCRC32c;
-constexpr uint32_t kTableVersion = 5;
-
-absl::Status CheckTableFooter(const base::RandomAccessFile& file, const std::string& path) {
-  std::array<std::byte, kTableFooterBytes> footer{};
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t bytes, file.Size());
-  size_t got = 0;
-  if (bytes >= footer.size()) {
-    TESSERA_ASSIGN_OR_RETURN(got, file.Read(bytes - footer.size(), footer));
-  }
-  if (got == footer.size() && static_cast<uint8_t>(footer[0]) == kTableChecksum &&
-      base::LoadU32(footer.data() + kTableVersionAt) == kTableVersion &&
-      base::LoadU64(footer.data() + kTableVersionAt + sizeof(uint32_t)) == kTableMagic) {
-    return absl::OkStatus();
-  }
-  return absl::DataLossError(
-      absl::StrCat("table file ", path, " of ", bytes, " bytes does not end as one"));
-}
-
 class Directory : public rocksdb::FSDirectory {
  public:
   Directory(RocksDisk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
@@ -152,8 +123,8 @@ class RocksFileSystem : public rocksdb::FileSystem {
     absl::StatusOr<std::unique_ptr<base::RandomAccessFile>> file = fs_.OpenForRead(path, {});
     if (!file.ok()) return ToRocks(file.status());
     if (path.ends_with(".sst")) {
-      const absl::Status footer = CheckTableFooter(**file, path);
-      if (!footer.ok()) return ToRocks(footer);
+      const absl::Status whole = CheckTableFile(**file, path);
+      if (!whole.ok()) return ToRocks(whole);
     }
     *result = std::make_unique<RandomFile>(*std::move(file));
     return IOStatus::OK();

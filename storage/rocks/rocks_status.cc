@@ -31,6 +31,8 @@ absl::StatusCode CodeOf(const rocksdb::Status& status) {
           return absl::StatusCode::kResourceExhausted;
         case Rocks::kPathNotFound:
           return absl::StatusCode::kNotFound;
+        case Rocks::kIOFenced:
+          return absl::StatusCode::kPermissionDenied;
         default:
           return absl::StatusCode::kInternal;
       }
@@ -68,6 +70,9 @@ rocksdb::IOStatus ToRocks(const absl::Status& status) {
       return rocksdb::IOStatus::Corruption(message);
     case absl::StatusCode::kAborted:
       return rocksdb::IOStatus::Aborted(message);
+    // RocksDB has no word for it; being fenced off is the nearest: it does not try again either.
+    case absl::StatusCode::kPermissionDenied:
+      return rocksdb::IOStatus::IOFenced(message);
     default:
       return rocksdb::IOStatus::IOError(message);
   }

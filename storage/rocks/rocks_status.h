@@ -16,7 +16,7 @@ namespace tessera::storage {
 
 // "<what>: <RocksDB's text>" with the code a caller may branch on: kDataLoss for damaged bytes,
 // kResourceExhausted for no space and for a full block cache, kUnavailable for what may pass by
-// itself, kUnimplemented for a newer format, kInternal for other I/O errors.
+// itself, kPermissionDenied, kUnimplemented for a newer format, kInternal for other I/O errors.
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view what);
 
 // What RocksDB must know of a file system's answer: missing, no space, damaged, or failed.

@@ -15,6 +15,7 @@
 #include "base/coding.h"
 #include "base/crc32c.h"
 #include "base/status_macros.h"
+#include "storage/rocks/masked_crc.h"
 
 namespace tessera::storage {
 namespace {
@@ -35,11 +36,6 @@ struct Fragment {
   std::span<const std::byte> data;
 };
 
-uint32_t Unmask(uint32_t masked) {
-  const uint32_t rotated = masked - 0xa282ead8U;
-  return (rotated >> 17) | (rotated << 15);
-}
-
 // The fragment that `bytes`, a block's rest, begins with.
 std::optional<Fragment> ParseFragment(std::span<const std::byte> bytes) {
   if (bytes.size() < kHeaderBytes) return std::nullopt;
@@ -47,7 +43,7 @@ std::optional<Fragment> ParseFragment(std::span<const std::byte> bytes) {
   const auto type = static_cast<uint8_t>(bytes[6]);
   if (type < 1 || type > 4 || length > bytes.size() - kHeaderBytes) return std::nullopt;
   // The checksum is of type and data.
-  if (base::Crc32c(bytes.subspan(6, 1 + length)) != Unmask(base::LoadU32(bytes.data()))) {
+  if (base::Crc32c(bytes.subspan(6, 1 + length)) != UnmaskCrc(base::LoadU32(bytes.data()))) {
     return std::nullopt;
   }
   return Fragment{static_cast<FragmentType>(type), bytes.subspan(kHeaderBytes, length)};

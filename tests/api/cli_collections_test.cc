@@ -252,11 +252,22 @@ TEST(CliTest, ADirectoryThatCannotBeOpenedFails) {
 TEST(CliTest, CommandsThatReadOpenADirectoryThatCannotBeWrittenTo) {
   CliRunner runner;
   runner.open_error = absl::PermissionDeniedError("open fake/LOCK: read-only file system");
-  EXPECT_EQ(runner.Run({"list", "--data", "fake"}).code, 1);
-  EXPECT_EQ(runner.opens(), 2);
-  EXPECT_TRUE(runner.last_options().read_only);
+  int opens = 0;
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"list"},
+                                                  {"stats", "c"},
+                                                  {"count", "c"},
+                                                  {"scroll", "c"},
+                                                  {"export", "c"},
+                                                  {"get", "c", "1"},
+                                                  {"search", "c", "--id", "1"}}) {
+    std::vector<std::string> words = command;
+    words.insert(words.end(), {"--data", "fake"});
+    EXPECT_EQ(runner.Run(words).code, 1) << command[0];
+    EXPECT_EQ(runner.opens(), opens += 2) << command[0];
+    EXPECT_TRUE(runner.last_options().read_only) << command[0];
+  }
   EXPECT_EQ(runner.Run({"drop", "c", "--data", "fake"}).code, 1);
-  EXPECT_EQ(runner.opens(), 3);
+  EXPECT_EQ(runner.opens(), opens + 1);
   EXPECT_FALSE(runner.last_options().read_only);
 }
 

@@ -2,12 +2,17 @@
 // demands that it is refused, or that whatever it answers is right; and that nothing was removed
 // that is needed to make it whole again.
 #include <algorithm>
+#include <cstdlib>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <sched.h>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -18,6 +23,12 @@
 #include "tests/support/fault_fs.h"
 #include "tests/support/fs_image.h"
 #include "tests/support/seed.h"
+
+// RocksDB waits for a second after a compaction has failed, and closing waits for that: of half an
+// hour of damaged table files most was that. Its clock sleeps with this.
+extern "C" int usleep(useconds_t) {
+  return sched_yield();
+}
 
 namespace tessera::db {
 namespace {
@@ -227,6 +238,9 @@ struct Tally {
 void CheckDamage(const Directory& directory, const Damage& damage, bool read_only, Tally* tally) {
   SCOPED_TRACE(testing::Message() << damage.path << ": " << damage.what
                                   << (read_only ? ", opened for reading" : ""));
+  if (std::getenv("TESSERA_TEST_TRACE") != nullptr) {  // of an abort there is no other trace
+    std::cerr << damage.path << ": " << damage.what << (read_only ? " (reading)" : "") << std::endl;
+  }
   const FsImage damaged = Damaged(directory.image, damage);
   const std::unique_ptr<FaultFs> fs = Restore(damaged);
   DatabaseOptions options = Options(*fs);

@@ -267,6 +267,9 @@ absl::Status FaultFs::AdmitUncounted(FaultOp op, const std::string& path) {
     if (rule.kind == FaultKind::kNoSpace) {
       return absl::ResourceExhaustedError(absl::StrCat(path, ": injected: no space left"));
     }
+    if (rule.kind == FaultKind::kDenied) {
+      return absl::PermissionDeniedError(absl::StrCat(path, ": injected: permission denied"));
+    }
     return absl::DataLossError(absl::StrCat(path, ": injected I/O error"));
   }
   return absl::OkStatus();

@@ -63,6 +63,7 @@ enum class FaultOp {
 
 enum class FaultKind {
   kIoError,  // EIO: kDataLoss; nothing is done
+  kDenied,   // EACCES: kPermissionDenied; nothing is done
   kNoSpace,  // ENOSPC: kResourceExhausted; an append has written the first half of its bytes
 };
 

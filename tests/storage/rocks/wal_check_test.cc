@@ -215,6 +215,28 @@ TEST(WalCheck, TornTailIsCutAtEveryLength) {
 }
 
 // A power cut may write later pages and not earlier ones: a hole, with whole records behind it.
+// A killed process may not have come to make the name of a log durable.
+TEST(WalCheck, WhatIsLeftIsDurableWithItsName) {
+  const CrashedStore crashed(2, 1);
+  for (const size_t cut : {size_t{0}, size_t{5}}) {
+    const std::string bytes = crashed.bytes.substr(0, crashed.bytes.size() - cut);
+    FaultFs fs;
+    ASSERT_OK(fs.CreateDirectory(kDir));
+    ASSERT_OK(fs.SyncDirectory("/"));
+    {
+      const auto file = fs.OpenForWrite(crashed.log, base::WriteMode::kTruncate);
+      ASSERT_OK(file);
+      ASSERT_OK((*file)->Append(std::as_bytes(std::span(bytes))));
+      ASSERT_OK((*file)->Flush());
+    }
+    ASSERT_OK(CheckAndMend(fs));
+    fs.CutPower(Tear::kNothing);
+    ASSERT_THAT(Logs(fs), ElementsAre(crashed.log));
+    EXPECT_EQ(Contents(fs, crashed.log),
+              cut == 0 ? bytes : crashed.bytes.substr(0, crashed.before_last));
+  }
+}
+
 TEST(WalCheck, HoleInBufferedRowsLeavesAPrefix) {
   for (const bool zeroed : {false, true}) {
     SCOPED_TRACE(zeroed);
