@@ -68,7 +68,8 @@ std::vector<Sample> Keys() {
                                    std::pair("string", "\xc3\xa9tude no. 7")}) {
     const absl::StatusOr<PointId> id = PointId::Parse(text);
     TESSERA_CHECK(id.ok() && id->ToString() == text);
-    Sample sample{.name = name, .bytes = ""};
+    Sample sample;
+    sample.name = name;
     id->EncodeKey(&sample.bytes);
     samples.push_back(sample);
   }

@@ -8,7 +8,6 @@
 #include "base/crc32c.h"
 #include "base/status_macros.h"
 #include "index/codec.h"
-#include "index/head_index.h"
 #include "index/rabitq_codec.h"
 #include "index/raw_plane.h"
 #include "tests/fuzz/stored.h"
@@ -18,7 +17,6 @@ namespace tessera::fuzz {
 namespace {
 
 using index::Codec;
-using index::HeadIndex;
 
 constexpr uint32_t kDim = 12;
 constexpr size_t kRows = 70;  // two blocks
@@ -28,14 +26,6 @@ std::string_view AsText(const std::vector<std::byte>& bytes) {
 }
 std::span<const std::byte> AsBytes(std::string_view text) {
   return std::as_bytes(std::span(text));
-}
-
-// Small multiples of a half: their sums and products are exact, and so the same bytes come of them
-// on every machine.
-std::vector<float> Grid(size_t count) {
-  std::vector<float> values(count);
-  for (size_t i = 0; i < count; ++i) values[i] = 0.5F * static_cast<float>(i * 7919 % 17) - 4;
-  return values;
 }
 
 // The first eight coordinates as they are.
@@ -182,29 +172,6 @@ std::vector<Sample> RawUnits() {
   return {{"kinds_of_ids", std::string(AsText(plane))}};
 }
 
-// Those of an index with a tier are far larger: index/mutation_test.cc damages them.
-absl::StatusOr<std::string> RewriteHeads(std::string_view input) {
-  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<HeadIndex> heads, HeadIndex::Deserialize(input));
-  index::HeadCursor cursor;
-  std::vector<index::HeadHit> hits;
-  heads->Nearest(Grid(heads->dim()).data(), 5, &cursor, &hits);
-  TESSERA_CHECK(hits.size() == std::min<size_t>(5, heads->head_count()));
-  for (const index::HeadHit& hit : hits) TESSERA_CHECK(hit.list < heads->head_count());
-  std::string bytes = heads->Serialize();
-  TESSERA_CHECK(bytes == input);
-  return bytes;
-}
-
-std::vector<Sample> Heads() {
-  const std::vector<float> heads = Grid(9 * kDim);
-  const std::vector<float> spreads = {1, 2, 3, 4, 5, 6, 7, 8, 0};
-  return {{"l2_spreads", HeadIndex::Build(heads, kDim, {.spreads = spreads})->Serialize()},
-          {"inner_product",
-           HeadIndex::Build(heads, kDim, {.metric = base::Metric::kInnerProduct, .unit = 0.25F})
-               ->Serialize()},
-          {"none", HeadIndex::Build({}, kDim, {.metric = base::Metric::kCosine})->Serialize()}};
-}
-
 }  // namespace
 
 std::vector<Target> IndexTargets() {
@@ -213,10 +180,6 @@ std::vector<Target> IndexTargets() {
       {.name = "code_plane", .run = RunCodePlane, .samples = CodePlanes},
       {.name = "fine_records", .run = RunFineRecords, .samples = FineRecords},
       {.name = "raw_unit", .run = RunRawUnit, .samples = RawUnits},
-      {.name = "head_index",
-       .run = RunSealed<RewriteHeads>,
-       .rewrite = RewriteHeads,
-       .samples = Heads},
   };
 }
 

@@ -31,4 +31,10 @@ std::string ResealedInFront(std::string_view input) {
   return sealed;
 }
 
+std::vector<float> Grid(size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; ++i) values[i] = 0.5F * static_cast<float>(i * 7919 % 17) - 4;
+  return values;
+}
+
 }  // namespace tessera::fuzz

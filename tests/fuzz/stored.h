@@ -7,6 +7,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -22,6 +23,10 @@ absl::Status CheckedStored(absl::Status status);
 // Inputs of less than four bytes as they are.
 std::string Resealed(std::string_view input);
 std::string ResealedInFront(std::string_view input);
+
+// Small multiples of a half: their sums and products are exact, and so the same bytes come of them
+// on every machine.
+std::vector<float> Grid(size_t count);
 
 // What is accepted and encoded again means the same: encoded once more it is the same bytes.
 template <auto kRewrite>

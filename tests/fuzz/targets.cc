@@ -6,7 +6,7 @@ std::vector<Target> AllTargets() {
   std::vector<Target> all;
   for (const auto& group :
        {FormatTargets(), BaseTargets(), StorageTargets(), LogTargets(), IndexTargets(),
-        QueryTargets(), VersionTargets(), RecordTargets(), WireTargets()}) {
+        HeadTargets(), QueryTargets(), VersionTargets(), RecordTargets(), WireTargets()}) {
     all.insert(all.end(), group.begin(), group.end());
   }
   return all;

@@ -14,6 +14,8 @@ namespace tessera::fuzz {
 struct Sample {
   std::string name;  // of its golden file
   std::string bytes;
+  // False: rounding may make other bytes on another machine, so that only reading is tested.
+  bool exact = true;
 };
 
 struct Target {
@@ -38,8 +40,10 @@ std::vector<Target> BaseTargets();
 std::vector<Target> StorageTargets();
 // The row store's logs, their watermarks and the ledger.
 std::vector<Target> LogTargets();
-// Codecs, their planes, raw units and heads.
+// Codecs, their planes and raw units.
 std::vector<Target> IndexTargets();
+// Heads and the tier that picks them.
+std::vector<Target> HeadTargets();
 // Calibrations.
 std::vector<Target> QueryTargets();
 // Location directories and units, part homes, fine units.
