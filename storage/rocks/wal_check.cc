@@ -235,8 +235,9 @@ absl::StatusOr<std::vector<LogVerdict>> JudgeLogs(base::FileSystem& fs, const st
   }
   for (const auto& [log, bytes] : synced) {
     if (whole[log] >= bytes) continue;
-    const auto found = std::find_if(verdicts.begin(), verdicts.end(),
-                                    [log = log](const auto& v) { return v.whole.log == log; });
+    const auto found =
+        std::find_if(verdicts.begin(), verdicts.end(),
+                     [wanted = log](const auto& v) { return v.whole.log == wanted; });
     return absl::DataLossError(
         found == verdicts.end()
             ? absl::StrCat("row store log ", log, " is missing in ", dir, ", of which ", bytes,

@@ -82,8 +82,9 @@ void CutAndFlip(std::string_view good, Visitor& visitor) {
 }
 
 void PutHostileNumbers(std::string_view good, Visitor& visitor) {
-  for (const uint64_t number : {uint64_t{0}, uint64_t{0x7fffffff}, uint64_t{0x80000000},
-                                uint64_t{0xffffffff}, uint64_t{1} << 63}) {
+  for (const uint64_t number :
+       {uint64_t{0}, uint64_t{0x7fffffff}, uint64_t{0x80000000}, uint64_t{0xffffffff},
+        uint64_t{0x7f800000}, uint64_t{0x7fc00000}, uint64_t{1} << 63}) {
     const size_t width = number >> 32 == 0 ? 4 : 8;
     std::string bytes;
     for (size_t i = 0; i < width; ++i) bytes += static_cast<char>(number >> (8 * i));

@@ -3,7 +3,13 @@
 namespace tessera::fuzz {
 
 std::vector<Target> AllTargets() {
-  return FormatTargets();
+  std::vector<Target> all;
+  for (const auto& group :
+       {FormatTargets(), BaseTargets(), StorageTargets(), LogTargets(), IndexTargets(),
+        HeadTargets(), QueryTargets(), VersionTargets(), RecordTargets(), WireTargets()}) {
+    all.insert(all.end(), group.begin(), group.end());
+  }
+  return all;
 }
 
 }  // namespace tessera::fuzz

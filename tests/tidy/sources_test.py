@@ -22,7 +22,7 @@ THIRD_PARTY = {
     "lapacke": ["index"],
     "omp.h": ["index", "bench"],
     "grpc": ["api", "tests/api", "bench"],
-    "google/protobuf": ["api", "tests/api"],
+    "google/protobuf": ["api", "tests/api", "tests/fuzz"],
     "CLI/": ["api/cli", "bench"],
     "hnswlib/": ["bench"],
     "gtest/": ["tests"],
