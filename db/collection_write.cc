@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "db/collection.h"
+#include "db/payload_merge.h"
 #include "db/validate.h"
 
 namespace tessera::db {
@@ -61,19 +62,6 @@ std::string EncodeFresh(uint64_t version, std::string_view vector) {
   base::PutU64(&value, version);
   value.append(vector);
   return value;
-}
-
-base::Value Merged(const base::Value& old, const base::Value& changes) {
-  base::Value::Object merged;
-  if (old.object() != nullptr) merged = *old.object();
-  for (const auto& [key, value] : *changes.object()) {
-    if (value.is_null()) {
-      merged.erase(key);
-    } else {
-      merged.insert_or_assign(key, value);
-    }
-  }
-  return base::Value(std::move(merged));
 }
 
 }  // namespace
@@ -341,6 +329,7 @@ absl::StatusOr<uint64_t> StoredCollection::SetPayload(std::span<const base::Poin
 
 absl::Status StoredCollection::MergePayloads(std::span<const OldRow> rows,
                                              const base::Value& payload, WriteSet* writes) const {
+  const PayloadMerger merger(payload);
   uint64_t merged_bytes = 0;
   for (const OldRow& entry : rows) {
     // One by one: each record may have a payload of kPayloadBytesMax.
@@ -352,11 +341,7 @@ absl::Status StoredCollection::MergePayloads(std::span<const OldRow> rows,
           absl::StrCat("point ", entry.id.ToString(), " has no record in the row store"));
     }
     TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[0]));
-    base::Value old;
-    if (!record.payload_json.empty()) {
-      TESSERA_ASSIGN_OR_RETURN(old, base::ParseJson(record.payload_json));
-    }
-    record.payload_json = Merged(old, payload).ToJson();
+    TESSERA_ASSIGN_OR_RETURN(record.payload_json, merger.Merge(record.payload_json));
     if (record.payload_json.size() > kPayloadBytesMax) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the payload of point ", entry.id.ToString(), " would have ",
