@@ -157,7 +157,9 @@ TEST_F(BusyServer, ADropEndsIngestsAndSaysSo) {
     stream.Begin(*ingest_, mode);
     stream.SendPoint(1);
     v1::IngestResponse answer;
-    if (mode != v1::INGEST_MODE_AUTO) ASSERT_TRUE(stream.stream->Read(&answer));
+    if (mode != v1::INGEST_MODE_AUTO) {
+      ASSERT_TRUE(stream.stream->Read(&answer));
+    }
     v1::DropCollectionRequest request;
     request.set_collection("c");
     v1::DropCollectionResponse response;

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/status_details.h"
 #include "tests/api/grpc_fixture.h"
 #include "tests/support/status_matchers.h"
 

@@ -5,6 +5,7 @@
 
 #include <google/protobuf/arena.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <tessera/v1/collections.pb.h>
 #include <tessera/v1/ingest.pb.h>
 #include <tessera/v1/points.pb.h>
 #include <tessera/v1/search.pb.h>
