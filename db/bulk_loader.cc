@@ -3,14 +3,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/coding.h"
 #include "base/status_macros.h"
-#include "db/build_memory.h"
+#include "db/collection.h"
+#include "db/jobs/build_memory.h"
+#include "db/publish/absorption.h"
+#include "db/publish/publisher.h"
 #include "db/records.h"
 #include "db/validate.h"
 #include "index/raw_plane.h"
 #include "storage/manifest.h"
+#include "version/field_spool.h"
 
 namespace tessera::db {
 namespace {
@@ -22,6 +28,10 @@ using storage::WriteSet;
 constexpr size_t kIdBatch = 4096;
 constexpr size_t kCopyBytes = size_t{1} << 20;
 constexpr size_t kCleanupBatch = 4096;
+// Sorting ids, sorting dead rows, and a spool's buffer.
+constexpr uint64_t kIdSortBytes = uint64_t{4} << 20;
+constexpr uint64_t kDeadSortBytes = uint64_t{1} << 20;
+constexpr uint64_t kSpoolBytes = uint64_t{1} << 20;
 // A load this much smaller than what is there is appended to it.
 constexpr uint64_t kAppendRatio = 4;
 
@@ -45,25 +55,29 @@ void BulkLoader::Report(std::string_view phase, uint64_t done, uint64_t total) c
 }
 
 absl::Status BulkLoader::CheckCancelled() const {
-  if (collection_.stopping_.load()) return absl::CancelledError("the database is closing");
+  TESSERA_RETURN_IF_ERROR(core_.CheckWorking());
   if (cancelled_.load()) return absl::CancelledError("the bulk load was cancelled");
   return absl::OkStatus();
 }
 
 absl::Status BulkLoader::Prepare() {
   {
-    base::MutexLock lock(&collection_.write_mu_);
-    view_ = collection_.View();
-    first_row_ = collection_.next_row_;
+    base::MutexLock lock(&core_.write_mu);
+    TESSERA_RETURN_IF_ERROR(core_.CheckWorking());
+    view_ = core_.View();
+    first_row_ = core_.state.next_row;
   }
-  TESSERA_ASSIGN_OR_RETURN(memory_, ReserveBuildMemory(engine_));
+  TESSERA_ASSIGN_OR_RETURN(
+      memory_, engine_.budget->Reserve("bulk loads", kIdSortBytes + kDeadSortBytes +
+                                                         kSpoolBytes * view_->fields.size()));
   for (const FieldView& field : view_->fields) {
     TESSERA_ASSIGN_OR_RETURN(auto spool,
                              version::NewRecordSpool(engine_.versions, field.search.field));
     spools_.push_back(std::move(spool));
   }
-  ids_ = std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path,
-                                                   memory_.bytes() / 4);
+  ids_ = std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path, kIdSortBytes);
+  dead_sorter_ =
+      std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path, kDeadSortBytes);
   TESSERA_ASSIGN_OR_RETURN(rows_, engine_.rows->NewBulkWriter());
   return absl::OkStatus();
 }
@@ -75,7 +89,7 @@ absl::Status BulkLoader::ReadPoints(const PointSource& source) {
     batch.clear();
     TESSERA_RETURN_IF_ERROR(source(&batch));
     if (batch.empty()) break;
-    TESSERA_RETURN_IF_ERROR(ValidatePoints(collection_.schema(), RepeatedIds::kAllowed, &batch));
+    TESSERA_RETURN_IF_ERROR(ValidatePoints(core_.schema(), RepeatedIds::kAllowed, &batch));
     for (const Point& point : batch) {
       TESSERA_RETURN_IF_ERROR(AddPoint({first_row_.value + read_count_}, point));
       ++read_count_;
@@ -91,15 +105,14 @@ absl::Status BulkLoader::ReadPoints(const PointSource& source) {
 }
 
 absl::Status BulkLoader::AddPoint(base::RowId row, const Point& point) {
-  PointRecord record{
-      .id = point.id, .version = StoredCollection::VersionOf(row), .payload_json = {}};
+  PointRecord record{.id = point.id, .version = WriterState::VersionOf(row), .payload_json = {}};
   record.payload_json = point.payload.is_null() ? point.payload_json : point.payload.ToJson();
   if (record.payload_json.size() > kPayloadBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat(
         "point with id ", point.id.ToString(), " has a payload of ", record.payload_json.size(),
         " bytes, at most ", kPayloadBytesMax, " are allowed"));
   }
-  const uint32_t uid = collection_.record_.uid;
+  const uint32_t uid = core_.record.uid;
   TESSERA_RETURN_IF_ERROR(rows_->Put(Table::kPoints, RowKey(uid, row), EncodePointRecord(record)));
   TESSERA_RETURN_IF_ERROR(ids_->Add(IdKey(uid, point.id), EncodeRow(row)));
   for (size_t field = 0; field < spools_.size(); ++field) {
@@ -126,7 +139,7 @@ absl::Status BulkLoader::WriteIds() {
     if (!more) break;
     TESSERA_ASSIGN_OR_RETURN(const base::RowId row, DecodeRow(value));
     if (!id_keys_.empty() && id_keys_.back() == key) {
-      dead_.push_back(id_rows_.back());
+      TESSERA_RETURN_IF_ERROR(AddDead(id_rows_.back()));
       id_rows_.back() = row;
     } else {
       if (id_keys_.size() >= kIdBatch) TESSERA_RETURN_IF_ERROR(WriteIdBatch());
@@ -149,7 +162,7 @@ absl::Status BulkLoader::WriteIdBatch() {
     for (const std::optional<std::string>& value : old) {
       if (!value.has_value()) continue;
       TESSERA_ASSIGN_OR_RETURN(const base::RowId row, DecodeRow(*value));
-      dead_.push_back(row);
+      TESSERA_RETURN_IF_ERROR(AddDead(row));
       ++replaced_count_;
     }
   }
@@ -162,43 +175,101 @@ absl::Status BulkLoader::WriteIdBatch() {
   return absl::OkStatus();
 }
 
+absl::Status BulkLoader::AddDead(base::RowId row) {
+  std::string key;
+  base::PutBigEndian64(&key, row.value);
+  return dead_sorter_->Add(key, {});
+}
+
 absl::Status BulkLoader::WriteTombstones() {
-  std::sort(dead_.begin(), dead_.end());
-  for (const base::RowId row : dead_) {
-    TESSERA_RETURN_IF_ERROR(
-        rows_->Put(Table::kLocations, RowKey(collection_.record_.uid, row), ""));
+  TESSERA_RETURN_IF_ERROR(dead_sorter_->Finish());
+  std::string_view key;
+  std::string_view value;
+  while (true) {
+    TESSERA_ASSIGN_OR_RETURN(const bool more, dead_sorter_->Next(&key, &value));
+    if (!more) break;
+    TESSERA_ASSIGN_OR_RETURN(const base::RowId row, RowOfKey(key));
+    dead_.Add(row);
+    TESSERA_RETURN_IF_ERROR(rows_->Put(Table::kLocations, RowKey(core_.record.uid, row), ""));
   }
-  return absl::OkStatus();
+  dead_sorter_.reset();
+  return MarkReplaced();
+}
+
+// Before anything is built: rows that the load replaces go into no new list.
+absl::Status BulkLoader::MarkReplaced() {
+  for (const FieldView& field : view_->fields) live_.push_back(field.search.live);
+  if (view_->fields[0].index == nullptr) return absl::OkStatus();
+  return dead_.ForEachPortion([&](std::span<const base::RowId> rows) -> absl::Status {
+    TESSERA_RETURN_IF_ERROR(CheckCancelled());
+    for (size_t field = 0; field < live_.size(); ++field) {
+      TESSERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> positions,
+                               FindPositions(view_->fields[field].index.get(), rows));
+      if (!positions.empty()) live_[field] = live_[field].WithCleared(positions);
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::Status BulkLoader::BuildIndexes() {
-  versions_.absorbed_end = {first_row_.value + read_count_};
+  for (const auto& spool : spools_) TESSERA_RETURN_IF_ERROR(spool->FinishWriting());
   const uint64_t indexed =
       view_->fields[0].index == nullptr ? 0 : view_->fields[0].search.index->rows;
-  rebuild_ = indexed <= kAppendRatio * read_count_;
-  version::BuildOptions options = collection_.MakeBuildOptions(memory_.bytes());
+  const bool few = indexed > kAppendRatio * read_count_;
+  // Never of what is set aside for absorptions: a load may wait for whoever hears of its progress.
+  TESSERA_ASSIGN_OR_RETURN(const BuildMemory::Share memory,
+                           engine_.builds->Take(JobLength::kLong, cancelled_));
+  absl::Status status =
+      BuildFields(few ? NextVersion::kAppend : NextVersion::kRebuild, memory.bytes());
+  if (few && AreRowsUnlike(status)) {
+    // The loaded rows are unlike those that the lists were made for.
+    status = BuildFields(NextVersion::kRebuild, memory.bytes());
+  }
+  TESSERA_RETURN_IF_ERROR(status);
+  spools_.clear();
+  // Rows of this load that a later one of the same id replaced; and, in an append, what was dead
+  // before, which is carried over.
+  return dead_.ForEachPortion([&](std::span<const base::RowId> rows) -> absl::Status {
+    for (size_t field = 0; field < versions_.indexes.size(); ++field) {
+      TESSERA_ASSIGN_OR_RETURN(const std::vector<uint64_t> positions,
+                               FindPositions(versions_.indexes[field].get(), rows));
+      if (positions.empty()) continue;
+      versions_.live[field] = versions_.live[field].WithCleared(positions);
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status BulkLoader::BuildFields(NextVersion how, uint64_t memory_bytes) {
+  versions_ = {};
+  versions_.absorbed_end = {first_row_.value + read_count_};
+  version::BuildOptions options;
+  options.threads = options_.threads > 0 ? options_.threads : engine_.threads;
+  options.memory_bytes = memory_bytes;
   options.cancelled = &cancelled_;
-  if (options_.threads > 0) options.threads = options_.threads;
   options.progress = [&](std::string_view phase, uint64_t done, uint64_t total) {
     Report(phase, done, total);
   };
   for (size_t field = 0; field < spools_.size(); ++field) {
-    TESSERA_RETURN_IF_ERROR(spools_[field]->FinishWriting());
-    if (rebuild_) TESSERA_RETURN_IF_ERROR(PrependLiveRecords(field));
-    TESSERA_RETURN_IF_ERROR(collection_.BuildField(view_->fields[field], *spools_[field], rebuild_,
-                                                   options, &versions_));
-    spools_[field].reset();
+    const FieldView& view = view_->fields[field];
+    std::unique_ptr<version::RecordSpool> all;
+    if (how == NextVersion::kRebuild && view.index != nullptr) {
+      TESSERA_ASSIGN_OR_RETURN(all, WithLiveRecords(field, memory_bytes));
+    }
+    const version::RecordSpool& spool = all != nullptr ? *all : *spools_[field];
+    TESSERA_RETURN_IF_ERROR(AddVersion(engine_.versions, view.search.field, view.index,
+                                       live_[field], how, spool, options, &versions_));
   }
-  return collection_.MarkDead(dead_, &versions_);
+  return absl::OkStatus();
 }
 
-// Builds want ascending rows.
-absl::Status BulkLoader::PrependLiveRecords(size_t field) {
+// What is left of the collection, then the loaded rows: builds want ascending rows.
+absl::StatusOr<std::unique_ptr<version::RecordSpool>> BulkLoader::WithLiveRecords(
+    size_t field, uint64_t memory_bytes) {
   const FieldView& view = view_->fields[field];
-  if (view.index == nullptr) return absl::OkStatus();
   TESSERA_ASSIGN_OR_RETURN(auto all, version::NewRecordSpool(engine_.versions, view.search.field));
-  TESSERA_RETURN_IF_ERROR(version::AppendLiveRecords(
-      engine_.versions, *view.index, view.search.live, memory_.bytes() / 2, all.get()));
+  TESSERA_RETURN_IF_ERROR(version::AppendLiveRecords(engine_.versions, *view.index, live_[field],
+                                                     memory_bytes / 2, all.get()));
   const version::RecordSpool& loaded = *spools_[field];
   const size_t portion = std::max<size_t>(1, kCopyBytes / loaded.record_bytes());
   std::vector<std::byte> records;
@@ -212,13 +283,15 @@ absl::Status BulkLoader::PrependLiveRecords(size_t field) {
           std::span(records).subspan(i * loaded.record_bytes(), loaded.record_bytes())));
     }
   }
-  spools_[field] = std::move(all);
-  return spools_[field]->FinishWriting();
+  TESSERA_RETURN_IF_ERROR(all->FinishWriting());
+  return all;
 }
 
 absl::Status BulkLoader::Publish() {
   Report("publish", 0, read_count_);
-  const uint32_t uid = collection_.record_.uid;
+  const uint32_t uid = core_.record.uid;
+  TESSERA_RETURN_IF_ERROR(
+      rows_->Put(Table::kCatalog, AbsorbedEndKey(uid), EncodeRow(versions_.absorbed_end)));
   TESSERA_RETURN_IF_ERROR(
       rows_->Put(Table::kCatalog, ReservedRowsKey(uid), EncodeRow(versions_.absorbed_end)));
   for (size_t field = 0; field < versions_.indexes.size(); ++field) {
@@ -226,48 +299,55 @@ absl::Status BulkLoader::Publish() {
         rows_->Put(Table::kManifest, FieldKey(uid, static_cast<uint8_t>(field)),
                    storage::EncodeVersionRecord(versions_.indexes[field]->record)));
   }
-  {
-    base::MutexLock lock(&collection_.write_mu_);
-    TESSERA_RETURN_IF_ERROR(CheckCancelled());
-    TESSERA_RETURN_IF_ERROR(
-        engine_.files->Publish(std::move(versions_.writers), [&] { return rows_->Commit(); }));
-    collection_.next_row_ = versions_.absorbed_end;
-    collection_.reserved_end_ = versions_.absorbed_end;
-    collection_.point_count_ += added_count_ - replaced_count_;
-    collection_.InstallVersions(&versions_);
-  }
+  TESSERA_RETURN_IF_ERROR(CheckCancelled());
+  TESSERA_RETURN_IF_ERROR(Publisher(core_).PublishLoaded(
+      std::move(versions_), added_count_ - replaced_count_, [&] { return rows_->Commit(); }));
   rows_.reset();
-  engine_.files->RemoveUnused().IgnoreError();
   Report("publish", read_count_, read_count_);
   return absl::OkStatus();
 }
 
 // Point records nobody can reach any more: no id leads to their rows, and the rows are dead.
 void BulkLoader::RemoveDeadPoints() {
-  const uint32_t uid = collection_.record_.uid;
-  WriteSet writes;
-  for (size_t i = 0; i < dead_.size(); ++i) {
-    writes.Delete(Table::kPoints, RowKey(uid, dead_[i]));
-    if (i % kCleanupBatch == kCleanupBatch - 1 || i + 1 == dead_.size()) {
-      if (!engine_.rows->Write(writes, Durability::kBuffered).ok()) return;
-      writes.Clear();
-    }
-  }
+  dead_
+      .ForEachPortion([&](std::span<const base::RowId> rows) -> absl::Status {
+        for (size_t first = 0; first < rows.size(); first += kCleanupBatch) {
+          WriteSet writes;
+          for (const base::RowId row :
+               rows.subspan(first, std::min(kCleanupBatch, rows.size() - first))) {
+            writes.Delete(Table::kPoints, RowKey(core_.record.uid, row));
+          }
+          TESSERA_RETURN_IF_ERROR(engine_.rows->Write(writes, Durability::kBuffered));
+        }
+        return absl::OkStatus();
+      })
+      .IgnoreError();
 }
 
 absl::StatusOr<BulkLoadOutcome> StoredCollection::BulkLoad(const PointSource& source,
                                                            const BulkLoadOptions& options) {
-  base::MutexLock maintenance(&maintenance_mu_);
+  WorkLock work(&core_.work);
   std::atomic<bool> not_cancelled{false};
   std::atomic<bool>* const cancelled =
       options.cancelled != nullptr ? options.cancelled : &not_cancelled;
   SetLoadCancelled(cancelled);
-  absl::StatusOr<BulkLoadOutcome> loaded = LoadLocked(source, options, *cancelled);
-  SetLoadCancelled(nullptr);
+  const absl::Cleanup forget = [&] { SetLoadCancelled(nullptr); };
+  absl::StatusOr<BulkLoadOutcome> loaded = BulkLoadOutcome();
+  // The source is the caller's: what it throws must not reach the handlers of other requests.
+  const absl::Status status = WithoutExceptions("the bulk load", [&] {
+    loaded = LoadLocked(source, options, *cancelled);
+    return loaded.status();
+  });
+  if (!status.ok()) {
+    // A drop cancels the load, too; it says more.
+    TESSERA_RETURN_IF_ERROR(core_.CheckLive());
+    return status;
+  }
+  RequestMaintenance();
   return loaded;
 }
 
-// Before CheckWritable looks at stopping_: one of the two sees the other.
+// Before CheckWritable looks at stopping: one of the two sees the other.
 void StoredCollection::SetLoadCancelled(std::atomic<bool>* cancelled) {
   base::MutexLock lock(&load_mu_);
   load_cancelled_ = cancelled;
@@ -277,18 +357,23 @@ absl::StatusOr<BulkLoadOutcome> StoredCollection::LoadLocked(const PointSource& 
                                                              const BulkLoadOptions& options,
                                                              const std::atomic<bool>& cancelled) {
   {
-    base::MutexLock lock(&write_mu_);
-    TESSERA_RETURN_IF_ERROR(CheckWritable());
-    loading_ = true;
+    base::MutexLock lock(&core_.write_mu);
+    TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
+    core_.state.loading = true;
   }
-  const absl::Status absorbed = AbsorbLocked();
-  absl::StatusOr<BulkLoadOutcome> loaded =
-      absorbed.ok() ? BulkLoader(*this, options, cancelled).Run(source) : absorbed;
-  // What it had finished writing.
-  if (!loaded.ok()) engine_.files->RemoveUnused().IgnoreError();
-  base::MutexLock lock(&write_mu_);
-  loading_ = false;
-  return loaded;
+  const absl::Cleanup done = [&] {
+    base::MutexLock lock(&core_.write_mu);
+    core_.state.loading = false;
+  };
+  // What it had finished writing, if it fails; else what it replaced, once nothing here holds it.
+  const absl::Cleanup tidy = [&] { engine_.files->RemoveUnused().IgnoreError(); };
+  MaintenanceAction first = MaintenanceAction::kNothing;
+  {
+    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+    first = DecideAbsorbNow(core_.Numbers(*view));
+  }
+  TESSERA_RETURN_IF_ERROR(RunMaintenance(core_, first));
+  return BulkLoader(core_, options, cancelled).Run(source);
 }
 
 }  // namespace tessera::db

@@ -181,7 +181,9 @@ class Collection {
   //
   // Errors: kInvalidArgument: wrong dimension, missing or unknown field, NaN or infinity, an id
   //         twice in the batch, payload not an object or over kPayloadBytesMax, batch over
-  //         kBatchPointsMax; kResourceExhausted: memory or disk.
+  //         kBatchPointsMax or of more bytes than fresh rows may ever take; kResourceExhausted:
+  //         memory or disk. A write that finds the memory full waits until rows of whichever
+  //         collection has most are absorbed.
   virtual absl::StatusOr<UpsertOutcome> Upsert(std::vector<Point> points, Ack ack) = 0;
 
   // Deletes what is there and returns how many were.
@@ -237,7 +239,8 @@ struct DatabaseOptions {
   // Nothing is written to the directory, which may be one that cannot be written to: every change
   // is kFailedPrecondition. A lock is taken if one can be had, together with others that only read.
   bool read_only = false;
-  base::FileSystem* fs = nullptr;  // null: the machine's own
+  absl::Duration tend_every = absl::Seconds(10);  // looks after collections nobody writes to
+  base::FileSystem* fs = nullptr;                 // null: the machine's own
 };
 
 struct MemoryUsage {
@@ -260,7 +263,8 @@ class Database {
 
   // Errors: kInvalidArgument, kAlreadyExists.
   virtual absl::Status CreateCollection(const base::CollectionSchema& schema) = 0;
-  // Errors: kNotFound. Running searches finish on what they see.
+  // Errors: kNotFound. Running searches finish on what they see; a load of it ends with kNotFound.
+  // The name is free when it returns; the rows are removed in the background.
   virtual absl::Status DropCollection(std::string_view name) = 0;
   virtual std::vector<base::CollectionSchema> ListCollections() = 0;
   // Errors: kNotFound naming the collection. The pointer stays valid after a drop; its calls then

@@ -55,6 +55,10 @@ absl::Status OpenStores(Engine& engine) {
                          .pin_reserve_bytes = engine.plan.cache_reserve_bytes - kReadReserveBytes,
                          .read_reserve_bytes = kReadReserveBytes}));
   engine.files = std::make_unique<version::ExtentFiles>(*engine.extents);
+  TESSERA_ASSIGN_OR_RETURN(engine.fresh,
+                           FreshBudget::Create(*engine.budget, engine.plan.fresh_bytes_max));
+  TESSERA_ASSIGN_OR_RETURN(engine.builds,
+                           BuildMemory::Create(*engine.budget, engine.plan.build_bytes_max));
   version::Context& versions = engine.versions;
   versions.fs = engine.fs;
   versions.scratch_path = engine.scratch_path;
@@ -68,6 +72,15 @@ absl::Status OpenStores(Engine& engine) {
 }
 
 }  // namespace
+
+absl::Status Engine::CheckOpen() const {
+  return closing.load() ? absl::CancelledError("the database is closing") : absl::OkStatus();
+}
+
+void Engine::KeepForever(std::vector<std::shared_ptr<const version::IndexVersion>> replaced) {
+  base::MutexLock kept_lock(&kept_mu_);
+  for (auto& version : replaced) kept_.push_back(std::move(version));
+}
 
 MemoryPlan PlanMemory(uint64_t limit_bytes) {
   MemoryPlan plan{.limit_bytes = limit_bytes};

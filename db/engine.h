@@ -9,17 +9,23 @@
 // Threads: every member synchronises itself or is fixed after OpenEngine.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 #include "base/file_system.h"
 #include "base/memory_budget.h"
+#include "base/mutex.h"
 #include "db/database.h"
-#include "db/maintenance.h"
+#include "db/jobs/build_memory.h"
+#include "db/jobs/fresh_budget.h"
+#include "db/jobs/scheduler.h"
 #include "db/searcher_pool.h"
 #include "query/helper_pool.h"
 #include "storage/extent_store.h"
@@ -28,6 +34,7 @@
 #include "storage/row_store.h"
 #include "version/context.h"
 #include "version/extent_files.h"
+#include "version/index_version.h"
 
 namespace tessera::db {
 
@@ -63,12 +70,23 @@ struct Engine {
   std::unique_ptr<storage::PageCache> cache;
   std::unique_ptr<version::ExtentFiles> files;
   version::Context versions;
+  std::unique_ptr<FreshBudget> fresh;
+  std::unique_ptr<BuildMemory> builds;
   SearcherPool searchers;
   std::unique_ptr<query::HelperPool> helpers;  // of all batches of searches together
-  Maintenance maintenance;
+  std::atomic<bool> closing{false};
+  Scheduler scheduler;
 
   // kFailedPrecondition if the directory is open for reading only.
   absl::Status CheckWritable() const;
+  // Errors: kCancelled once the database closes.
+  absl::Status CheckOpen() const;
+  // Keeps the versions, and their files, until the directory is closed.
+  void KeepForever(std::vector<std::shared_ptr<const version::IndexVersion>> versions);
+
+ private:
+  base::Mutex kept_mu_;
+  std::vector<std::shared_ptr<const version::IndexVersion>> kept_ ABSL_GUARDED_BY(kept_mu_);
 };
 
 // Locks the directory and opens its stores. Errors: as Database::Open.

@@ -148,9 +148,9 @@ absl::Status PointReader::ReadListVectors(size_t field, std::span<const base::Ro
     const std::optional<version::PartPlace> place =
         positions[i].has_value() ? view.index->FindPlace(*positions[i]) : std::nullopt;
     if (!place.has_value()) return Missing(sorted[i], "place in a list");
-    requests.push_back(
-        {.table = index.raw.get(),
-         .unit = index.parts[place->part].raw_unit + place->slot / index.raw_rows_per_unit});
+    const query::ListPart& part = index.parts[place->part];
+    requests.push_back({.table = &*part.planes->raw,
+                        .unit = part.raw_unit + place->slot / index.raw_rows_per_unit});
     slots.push_back(place->slot % index.raw_rows_per_unit);
   }
   const index::RawUnitShape shape(index.field);

@@ -24,6 +24,13 @@ struct ReadView {
   std::shared_ptr<const storage::RowSnapshot> rows;
   base::RowId absorbed_end;  // rows below are in lists, the others are fresh
   uint64_t point_count = 0;
+
+  // To be called once the view is published, outside locks: see IndexVersion::AdoptFrames.
+  void AdoptFrames() const {
+    for (const FieldView& field : fields) {
+      if (field.index != nullptr) field.index->AdoptFrames();
+    }
+  }
 };
 
 }  // namespace tessera::db

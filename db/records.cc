@@ -21,6 +21,12 @@ std::string ReservedRowsKey(uint32_t uid) {
   return key;
 }
 
+std::string AbsorbedEndKey(uint32_t uid) {
+  std::string key = "e";
+  base::PutBigEndian32(&key, uid);
+  return key;
+}
+
 std::string DroppedKey(uint32_t uid) {
   std::string key(kDroppedKeyPrefix);
   base::PutBigEndian32(&key, uid);

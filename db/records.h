@@ -4,6 +4,7 @@
 //               "u"                          next collection uid (u32)
 //               "c" + name                   CollectionRecord
 //               "d" + uid                    nothing; a dropped collection, still to be removed
+//               "e" + uid                    row (u64): rows below are in lists or dead; none: 0
 //               "r" + uid                    row (u64): no row from there on was given out
 //   kPoints     uid, row                     PointRecord
 //   kIds        uid, PointId key             row (u64)
@@ -50,6 +51,7 @@ struct PointRecord {
 
 std::string CollectionKey(std::string_view name);
 std::string ReservedRowsKey(uint32_t uid);
+std::string AbsorbedEndKey(uint32_t uid);
 std::string DroppedKey(uint32_t uid);
 std::string UidKey(uint32_t uid);  // prefix of all keys of a collection
 std::string RowKey(uint32_t uid, base::RowId row);

@@ -42,6 +42,9 @@ class Builder {
   Clustering Build();
 
  private:
+  bool Cancelled() const {
+    return options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed);
+  }
   size_t ListsFor(size_t rows) const {
     return std::max<size_t>(1,
                             static_cast<size_t>(std::llround(static_cast<double>(rows) / share_)));
@@ -139,9 +142,10 @@ std::vector<Part> Builder::SplitToLists(Part root, uint64_t seed) const {
   std::vector<Part> open;
   open.push_back(std::move(root));
   const uint32_t threads = EffectiveThreads(options_.thread_count);
-  for (int depth = 0; !open.empty(); ++depth) {
+  for (int depth = 0; !open.empty() && !Cancelled(); ++depth) {
     std::vector<std::vector<Part>> results(open.size());
     const auto split = [&](size_t i, uint32_t inner_threads) {
+      if (Cancelled()) return;
       if (Done(open[i])) {
         results[i].push_back(std::move(open[i]));
         return;
@@ -192,6 +196,7 @@ void Builder::KeepLists(const std::vector<bool>& keep) {
 
 void Builder::Refine(const std::vector<float>& sample) {
   for (uint32_t round = 0; round <= options_.refinements; ++round) {
+    if (Cancelled()) return;
     const Assigner assigner(
         heads_, dim_, sample,
         {.seed = MixSeed(options_.seed, 1000 + round), .thread_count = options_.thread_count});
@@ -245,6 +250,7 @@ void Builder::SplitOversized() {
     const std::vector<Part> parts = SplitToLists(
         {.members = {members.begin(), members.end()}, .lists = ListsFor(members.size())},
         MixSeed(options_.seed, 3000 + list));
+    if (Cancelled()) return;  // some parts may be missing
     const std::vector<float> heads = HeadsOf(parts);
     // The first part keeps the list's number, the others are appended.
     std::copy(heads.begin(), heads.begin() + static_cast<ptrdiff_t>(dim_),
@@ -276,10 +282,11 @@ Clustering Builder::Build() {
       sample.insert(sample.end(), row, row + dim_);
     }
     heads_ = HeadsOf(SplitToLists(std::move(root), options_.seed));
-    Refine(sample);
-    Dissolve(sample);
-    SplitOversized();
+    if (!Cancelled()) Refine(sample);
+    if (!Cancelled()) Dissolve(sample);
+    if (!Cancelled()) SplitOversized();
   }
+  if (Cancelled()) return {.dim = dim_, .heads = {}, .assignment = {}, .list_sizes = {}};
   Clustering clustering{.dim = dim_,
                         .heads = std::move(heads_),
                         .assignment = std::move(assignment_),

@@ -13,6 +13,7 @@
 //          quality of the clustering hardly changes what a search has to scan.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,6 +35,8 @@ struct ClusterOptions {
   uint32_t refinements = 2;
   uint64_t seed = 1;
   uint32_t thread_count = 0;  // 0: one per core
+  // Looked at between splits and rounds. Once set, and it is not reset, no lists are returned.
+  const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct Clustering {
@@ -47,6 +50,8 @@ struct Clustering {
 // Lists for `rows` rows: at least 1, rounded to the nearest.
 uint64_t ListCountFor(uint64_t rows, uint32_t list_rows);
 
+// Returns nothing but `dim` when it was cancelled.
+//
 // Shapes: rows [n x dim], finite; n >= 1, dim >= 1. Identical rows may go to different lists when
 //         there are more of them than a list may hold.
 // Memory: about 16 bytes a row, the heads three times, and a few megabytes a thread; `rows` is not

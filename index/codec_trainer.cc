@@ -249,6 +249,13 @@ std::vector<float> MeanOf(const TrainingSet& sample) {
   return mean;
 }
 
+absl::Status CheckCancelled(const CodecOptions& options) {
+  if (options.cancelled == nullptr || !options.cancelled->load(std::memory_order_relaxed)) {
+    return absl::OkStatus();
+  }
+  return absl::CancelledError("training the codec was cancelled");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Codec>> TrainRaBitQ(const TrainingSet& sample,
@@ -262,13 +269,16 @@ absl::StatusOr<std::unique_ptr<Codec>> TrainRaBitQ(const TrainingSet& sample,
   const size_t list_count = sample.heads.size() / sample.dim;
   TESSERA_CHECK(std::all_of(sample.assignment.begin(), sample.assignment.end(),
                             [&](uint32_t list) { return list < list_count; }));
+  TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
   TESSERA_ASSIGN_OR_RETURN(PcaTransform pca, TrainProjection(sample, options));
+  TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
   RaBitQParameters p;
   p.dim = static_cast<uint32_t>(sample.dim);
   p.metric = options.metric;
   p.code_dim = static_cast<uint32_t>(pca.kept);
   p.fine_bits = FineBits(sample.dim, options.type);
   p.sigma = MeasureSigma(sample, pca, options);
+  TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
   p.projection = std::move(pca.matrix);
   p.mean = options.metric == base::Metric::kL2 ? MeanOf(sample) : std::vector<float>(sample.dim);
   TESSERA_ASSIGN_OR_RETURN(std::unique_ptr<RaBitQCodec> codec, RaBitQCodec::Create(std::move(p)));

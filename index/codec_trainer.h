@@ -3,6 +3,7 @@
 // Threads: free functions; TrainRaBitQ uses up to thread_count threads itself.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,7 +28,8 @@ struct CodecOptions {
   base::Metric metric = base::Metric::kL2;
   base::ElementType type = base::ElementType::kF32;  // of the stored rows
   uint64_t seed = 1;
-  uint32_t thread_count = 0;  // 0: one per core
+  uint32_t thread_count = 0;                     // 0: one per core
+  const std::atomic<bool>* cancelled = nullptr;  // looked at between steps and sample queries
 };
 
 // Trains a RaBitQ codec.

@@ -97,13 +97,13 @@ namespace {
 // Calls `use` with the unit of each place, wherever it is.
 // NOLINTNEXTLINE(readability-function-size): two callers, next to it
 absl::Status WithUnits(const SearchView& view, storage::CacheGuard& guard,
-                       storage::FrameTable* table, std::vector<storage::FetchRequest>* requests,
+                       std::vector<storage::FetchRequest>* requests,
                        std::span<const Neighbour> neighbours,
-                       absl::FunctionRef<uint32_t(const RowPlace& place)> unit_of,
+                       absl::FunctionRef<storage::FetchRequest(const RowPlace& place)> unit_of,
                        absl::FunctionRef<void(size_t i, const std::byte* unit)> use) {
   requests->clear();
   for (const Neighbour& neighbour : neighbours) {
-    requests->push_back({.table = table, .unit = unit_of(neighbour.place)});
+    requests->push_back(unit_of(neighbour.place));
   }
   return view.index->cache->Fetch(guard, *requests, use);
 }
@@ -172,8 +172,11 @@ absl::Status Forecast::FindWidths(const Task& task, std::span<const Neighbour> n
   const IndexView& index = *task.view.index;
   index::ListScan scan;
   return WithUnits(
-      task.view, guard, index.codes.get(), &s.requests, nearest,
-      [](const RowPlace& place) { return place.part; },
+      task.view, guard, &s.requests, nearest,
+      [&](const RowPlace& place) {
+        const ListPart& part = index.parts[place.part];
+        return storage::FetchRequest{.table = &*part.planes->codes, .unit = part.code_unit};
+      },
       [&](size_t i, const std::byte* codes) {
         const ListPart& part = index.parts[nearest[i].place.part];
         const index::HeadHit* head = s.HeadOf(part.list);
@@ -208,9 +211,12 @@ absl::Status Forecast::FindFinePlaces(const Task& task, std::span<const Neighbou
   const size_t record_bytes = index.codec->FineRecordBytes();
   s.fine.assign(ranked.size(), std::numeric_limits<float>::max());
   TESSERA_RETURN_IF_ERROR(WithUnits(
-      task.view, guard, index.fine.get(), &s.requests, ranked,
+      task.view, guard, &s.requests, ranked,
       [&](const RowPlace& place) {
-        return index.parts[place.part].fine_unit + place.slot / index.fine_rows_per_unit;
+        const ListPart& part = index.parts[place.part];
+        return storage::FetchRequest{
+            .table = &*part.planes->fine,
+            .unit = part.fine_unit + place.slot / index.fine_rows_per_unit};
       },
       [&](size_t i, const std::byte* unit) {
         const RowPlace& place = ranked[i].place;

@@ -121,8 +121,10 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
   const std::vector<RowPlace> places = DrawPlaces(index, eligible, count * rows_each, seed);
   std::vector<PendingRow> pending;
   for (uint32_t i = 0; i < places.size(); ++i) {
-    const uint32_t first = index.parts[places[i].part].raw_unit;
-    pending.push_back({.unit = first + places[i].slot / index.raw_rows_per_unit, .tag = i});
+    const ListPart& part = index.parts[places[i].part];
+    pending.push_back({.table = &*part.planes->raw,
+                       .unit = part.raw_unit + places[i].slot / index.raw_rows_per_unit,
+                       .tag = i});
   }
   queries->assign(places.size() / rows_each, {});
   for (CalibrationQuery& query : *queries) query.vector.resize(index.field.dim);
@@ -134,8 +136,8 @@ absl::Status DrawQueries(const SearchView& view, const SearchRequest& request, s
   const SearchSpace no_space;
   const SearchContext context{view, request, unused, guard, stats, eligible, no_space};
   std::vector<storage::FetchRequest> requests;
-  TESSERA_RETURN_IF_ERROR(FetchRows(
-      context, index.raw.get(), &pending, &requests, [&](uint32_t tag, const std::byte* unit) {
+  TESSERA_RETURN_IF_ERROR(
+      FetchRows(context, &pending, &requests, [&](uint32_t tag, const std::byte* unit) {
         if (tag / rows_each >= queries->size()) return;
         const uint32_t row = places[tag].slot % index.raw_rows_per_unit;
         const base::RowId source = index::RawRowId(shape.Header(unit, row));

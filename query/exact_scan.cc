@@ -23,8 +23,10 @@ void Offer(const ExactTarget& target, const std::byte* header, const std::byte* 
   if (dissimilarity <= target.hits->threshold()) target.hits->Push(ToHit(header, dissimilarity));
 }
 
-uint32_t UnitNumber(const IndexView& index, const RawUnit& unit) {
-  return index.parts[unit.part].raw_unit + unit.first_slot / index.raw_rows_per_unit;
+storage::FetchRequest RequestFor(const IndexView& index, const RawUnit& unit) {
+  const ListPart& part = index.parts[unit.part];
+  return {.table = &*part.planes->raw,
+          .unit = part.raw_unit + unit.first_slot / index.raw_rows_per_unit};
 }
 
 absl::Status VisitPortion(const SearchContext& context, Scratch* scratch,
@@ -34,12 +36,12 @@ absl::Status VisitPortion(const SearchContext& context, Scratch* scratch,
   scratch->requests.clear();
   scratch->missing.clear();
   for (RawUnit& unit : scratch->portion) {
-    const uint32_t number = UnitNumber(index, unit);
-    unit.bytes = index.raw->Peek(number);
+    const storage::FetchRequest request = RequestFor(index, unit);
+    unit.bytes = request.table->Peek(request.unit);
     if (unit.bytes != nullptr) {
       visit(unit);
     } else {
-      scratch->requests.push_back({.table = index.raw.get(), .unit = number});
+      scratch->requests.push_back(request);
       scratch->missing.push_back(unit);
     }
   }

@@ -9,10 +9,13 @@
 
 namespace tessera::query {
 
-// Slots are written once, before a view that covers them is handed out, and never again.
+// Slots are written once, before a view that covers them is handed out, and never again. Vectors
+// are not zeroed: of a large chunk with a few rows only those take memory, which counts where many
+// collections have a few rows each.
 struct FreshView::Chunk {
   explicit Chunk(size_t row_bytes)
-      : vector_bytes(row_bytes), vectors(std::make_unique<std::byte[]>(row_bytes * kChunkRows)) {}
+      : vector_bytes(row_bytes),
+        vectors(std::make_unique_for_overwrite<std::byte[]>(row_bytes * kChunkRows)) {}
 
   struct Head {
     base::RowId row;

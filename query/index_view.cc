@@ -17,14 +17,20 @@ absl::Status ValidatePart(const IndexView& view, uint32_t number) {
   if (uint64_t{part.first_block} * 64 + part.rows > view.positions) {
     return wrong("beyond the live bitmap");
   }
-  if (view.codes->unit_bytes(number) < view.codec->CodePlaneBytes(part.rows)) {
+  const PlaneSet* planes = part.planes;
+  if (planes == nullptr || !planes->codes.has_value() || !planes->raw.has_value() ||
+      planes->fine.has_value() != view.has_fine()) {
+    return wrong("a plane is missing");
+  }
+  if (part.code_unit >= planes->codes->unit_count() ||
+      planes->codes->unit_bytes(part.code_unit) < view.codec->CodePlaneBytes(part.rows)) {
     return wrong("code plane too short");
   }
   if (view.has_fine() &&
-      uint64_t{part.fine_unit} + view.fine_units(part) > view.fine->unit_count()) {
+      uint64_t{part.fine_unit} + view.fine_units(part) > planes->fine->unit_count()) {
     return wrong("beyond the fine table");
   }
-  if (uint64_t{part.raw_unit} + view.raw_units(part) > view.raw->unit_count()) {
+  if (uint64_t{part.raw_unit} + view.raw_units(part) > planes->raw->unit_count()) {
     return wrong("beyond the raw table");
   }
   return absl::OkStatus();
@@ -33,8 +39,7 @@ absl::Status ValidatePart(const IndexView& view, uint32_t number) {
 }  // namespace
 
 absl::Status Validate(const IndexView& view) {
-  if (view.heads == nullptr || view.codec == nullptr || view.cache == nullptr ||
-      view.codes == nullptr || view.raw == nullptr) {
+  if (view.heads == nullptr || view.codec == nullptr || view.cache == nullptr) {
     return absl::InternalError("index view: a member is missing");
   }
   if (view.heads->head_count() != view.list_count() || view.heads->dim() != view.field.dim ||
@@ -46,12 +51,11 @@ absl::Status Validate(const IndexView& view) {
         " and a codec of dimension ", view.codec->dim(), ", or one of another metric"));
   }
   if (view.has_fine() != (view.codec->FineRecordBytes() > 0)) {
-    return absl::InternalError("index view: the fine table does not fit the codec");
+    return absl::InternalError("index view: the fine plane does not fit the codec");
   }
-  if (view.codes->unit_count() != view.parts.size() || view.part_begin.front() != 0 ||
-      view.part_begin.back() != view.parts.size()) {
-    return absl::InternalError(absl::StrCat("index view: ", view.parts.size(), " parts, but ",
-                                            view.codes->unit_count(), " code planes"));
+  if (view.part_begin.front() != 0 || view.part_begin.back() != view.parts.size()) {
+    return absl::InternalError(absl::StrCat("index view: ", view.parts.size(),
+                                            " parts, lists have ", view.part_begin.back()));
   }
   uint64_t rows = 0;
   for (uint32_t list = 0; list < view.list_count(); ++list) {

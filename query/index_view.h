@@ -4,21 +4,28 @@
 // An index version has lists; the rows of a list are kept in one or more parts, one for each time
 // rows were absorbed into it, which share the list's head. A part has its own planes:
 //
-//   plane   table   unit
-//   codes   codes   the part's number in `parts`
-//   fine    fine    part.fine_unit + slot / fine_rows_per_unit      (none when the codec has none)
-//   raw     raw     part.raw_unit + slot / raw_rows_per_unit
+//   plane   table                unit
+//   codes   part.planes->codes   part.code_unit
+//   fine    part.planes->fine    part.fine_unit + slot / fine_rows_per_unit  (none with some codecs)
+//   raw     part.planes->raw     part.raw_unit + slot / raw_rows_per_unit
+//
+// Parts that were published together share a plane set, and versions that follow each other share
+// the sets of the parts that stay, and with them what of those is in memory. One table for all
+// parts of a version would save a pointer of each part, but every publish would begin with an empty
+// cache.
 //
 // Threads: immutable once built; shared by every search.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 
+#include "base/memory_budget.h"
 #include "base/schema.h"
 #include "index/codec.h"
 #include "index/head_index.h"
@@ -29,12 +36,22 @@
 
 namespace tessera::query {
 
+// The planes of some parts. Made by the version layer, see version/plane_set.h.
+struct PlaneSet {
+  std::optional<storage::FrameTable> codes;
+  std::optional<storage::FrameTable> fine;  // none when the codec has no fine plane
+  std::optional<storage::FrameTable> raw;
+  base::MemoryReservation memory;  // what the tables are charged
+};
+
 struct ListPart {
   uint32_t list = 0;
   uint32_t rows = 0;         // slots 0 .. rows - 1; 1 .. index::kListRowsMax
   uint32_t first_block = 0;  // slot s is position 64 * first_block + s of the live bitmap
-  uint32_t fine_unit = 0;    // first unit in `fine`
-  uint32_t raw_unit = 0;     // first unit in `raw`
+  uint32_t code_unit = 0;    // in planes->codes
+  uint32_t fine_unit = 0;    // first unit in planes->fine
+  uint32_t raw_unit = 0;     // first unit in planes->raw
+  PlaneSet* planes = nullptr;
 };
 
 struct IndexView {
@@ -49,9 +66,8 @@ struct IndexView {
   uint64_t positions = 0;            // bits of the live bitmap
 
   storage::PageCache* cache = nullptr;
-  std::unique_ptr<storage::FrameTable> codes;
-  std::unique_ptr<storage::FrameTable> fine;  // null when the codec has no fine plane
-  std::unique_ptr<storage::FrameTable> raw;
+  std::vector<std::shared_ptr<PlaneSet>> plane_sets;  // of the parts; a bounded number
+  bool fine_plane = false;                            // whether the codec has one
   uint32_t fine_rows_per_unit = 1;
   uint32_t raw_rows_per_unit = 1;
   // Whether fine units that are not in memory are worth reading: the cache has room for most of the
@@ -59,7 +75,7 @@ struct IndexView {
   bool fetch_fine = true;
 
   uint32_t list_count() const { return static_cast<uint32_t>(part_begin.size()) - 1; }
-  bool has_fine() const { return fine != nullptr; }
+  bool has_fine() const { return fine_plane; }
   uint32_t fine_units(const ListPart& part) const {
     return (part.rows + fine_rows_per_unit - 1) / fine_rows_per_unit;
   }
@@ -68,8 +84,8 @@ struct IndexView {
   }
 };
 
-// Checks that the members fit together: shapes of heads and codec, parts in range of the tables and
-// of the bitmap, one code unit per part.
+// Checks that the members fit together: shapes of heads and codec, parts in range of their tables
+// and of the bitmap.
 // Errors: kInternal naming what does not fit. Cost: O(parts).
 absl::Status Validate(const IndexView& view);
 

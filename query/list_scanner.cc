@@ -64,8 +64,9 @@ void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
       }
     }
     eligible_rows_ += rows;
-    run_.push_back({number, part.rows, part.fine_unit, mask, head_distance2, head_dot});
-    index_->codes->Prefetch(number);
+    run_.push_back({number, part.rows, part.planes, part.code_unit, part.fine_unit, mask,
+                    head_distance2, head_dot});
+    part.planes->codes->Prefetch(part.code_unit);
   }
 }
 
@@ -107,7 +108,7 @@ absl::Status ListScanner::FirstLook() {
   size_t rows = 0;
   for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
     rows += run_[run].rows;
-    if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
+    if (const std::byte* codes = PeekCodes(run)) {
       ScanPart(run, codes, nullptr, 0, &chunk);
     } else {
       missing_.push_back(run);
@@ -137,14 +138,14 @@ absl::Status ListScanner::ScanResident() {
   Chunk* before = &chunks_[1];
   before->rows.clear();
   size_t chunk_count = 0;
-  const std::byte* next_codes = run_.empty() ? nullptr : index_->codes->Peek(run_[0].number);
+  const std::byte* next_codes = run_.empty() ? nullptr : PeekCodes(0);
   for (uint32_t run = 0; run < run_.size();) {
     if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
     current->rows.clear();
     for (size_t blocks = 0; run < run_.size() && blocks < kChunkBlocks; ++run) {
       const std::byte* codes = next_codes;
       const bool more = run + 1 < run_.size();
-      next_codes = more ? index_->codes->Peek(run_[run + 1].number) : nullptr;
+      next_codes = more ? PeekCodes(run + 1) : nullptr;
       if (codes == nullptr) {
         missing_.push_back(run);
         continue;
@@ -184,9 +185,9 @@ absl::Status ListScanner::FetchMissing(
     uint64_t bytes = 0;
     size_t end = begin;
     for (; end < missing_.size() && bytes < kPortionBytes; ++end) {
-      const uint32_t number = run_[missing_[end]].number;
-      requests_.push_back({.table = index_->codes.get(), .unit = number});
-      bytes += index_->codes->unit_bytes(number);
+      const RunPart& part = run_[missing_[end]];
+      requests_.push_back({.table = &*part.planes->codes, .unit = part.code_unit});
+      bytes += part.planes->codes->unit_bytes(part.code_unit);
     }
     storage::FetchStats fetched;
     const absl::Status status = index_->cache->Fetch(
@@ -245,7 +246,7 @@ void ListScanner::LocateRecords(Chunk* chunk) {
     if (!index_->has_fine()) {
       record = raw_->PeekVector({part.number, candidate.slot});
     } else if (const std::byte* unit =
-                   index_->fine->Peek(part.fine_unit + fine_divider_.unit(candidate.slot))) {
+                   part.planes->fine->Peek(part.fine_unit + fine_divider_.unit(candidate.slot))) {
       record = unit + fine_divider_.row(candidate.slot) * fine_bytes_;
       for (size_t i = 0; i < fine_bytes_; i += 64) __builtin_prefetch(record + i);
     }
@@ -319,18 +320,19 @@ absl::Status ListScanner::FetchDeferredFine() {
   pending_.clear();
   for (uint32_t i = 0; i < deferred_.size(); ++i) {
     const RunPart& part = run_[deferred_[i].run];
-    pending_.push_back({.unit = part.fine_unit + fine_divider_.unit(deferred_[i].slot), .tag = i});
+    pending_.push_back({.table = &*part.planes->fine,
+                        .unit = part.fine_unit + fine_divider_.unit(deferred_[i].slot),
+                        .tag = i});
   }
-  TESSERA_RETURN_IF_ERROR(FetchRows(*context_, index_->fine.get(), &pending_, &requests_,
-                                    [&](uint32_t tag, const std::byte* unit) {
-                                      Candidate candidate = deferred_[tag];
-                                      const RunPart& part = run_[candidate.run];
-                                      candidate.estimate = index_->codec->FineEstimate(
-                                          *code_,
-                                          unit + fine_divider_.row(candidate.slot) * fine_bytes_,
-                                          part.head_distance2, part.head_dot);
-                                      AddToPool(candidate);
-                                    }));
+  TESSERA_RETURN_IF_ERROR(
+      FetchRows(*context_, &pending_, &requests_, [&](uint32_t tag, const std::byte* unit) {
+        Candidate candidate = deferred_[tag];
+        const RunPart& part = run_[candidate.run];
+        candidate.estimate = index_->codec->FineEstimate(
+            *code_, unit + fine_divider_.row(candidate.slot) * fine_bytes_, part.head_distance2,
+            part.head_dot);
+        AddToPool(candidate);
+      }));
   deferred_.clear();
   UpdateTau();
   return absl::OkStatus();
@@ -373,7 +375,7 @@ void ListScanner::FilterDeferred() {
     const uint32_t run = deferred_[begin].run;
     size_t end = begin;
     while (end < deferred_.size() && deferred_[end].run == run) ++end;
-    if (const std::byte* codes = index_->codes->Peek(run_[run].number)) {
+    if (const std::byte* codes = PeekCodes(run)) {
       uint64_t* mask = MaskOf(run);
       std::fill_n(mask, index::BlockCount(run_[run].rows), 0);
       for (size_t i = begin; i < end; ++i) {

@@ -48,8 +48,10 @@ class ListScanner {
   static constexpr uint32_t kNoMask = std::numeric_limits<uint32_t>::max();
 
   struct RunPart {
-    uint32_t number;  // in index_->parts, of which the next two are
+    uint32_t number;  // in index_->parts, of which the next four are
     uint32_t rows;
+    PlaneSet* planes;
+    uint32_t code_unit;
     uint32_t fine_unit;
     uint32_t mask;  // of its first block in masks_, or kNoMask
     float head_distance2;
@@ -85,6 +87,10 @@ class ListScanner {
   absl::Status CompareBest();
   void FilterDeferred();
   void TakeBestDeferred(size_t count);
+  // The part's code plane, or null when it is not in memory.
+  const std::byte* PeekCodes(uint32_t run) const {
+    return run_[run].planes->codes->Peek(run_[run].code_unit);
+  }
   uint64_t* MaskOf(uint32_t run);
   void UpdateTau();
   RowPlace PlaceOf(const Candidate& candidate) const {

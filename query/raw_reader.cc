@@ -33,7 +33,8 @@ void RawReader::Begin(const SearchContext& context, TopHits* hits) {
 }
 
 std::optional<RawReader::Row> RawReader::Peek(RowPlace place) const {
-  const std::byte* unit = context_->view.index->raw->Peek(UnitOf(place));
+  const ListPart& part = PartOf(place);
+  const std::byte* unit = part.planes->raw->Peek(UnitOf(part, place));
   if (unit == nullptr) return std::nullopt;
   const uint32_t row = divider_.row(place.slot);
   return Row{shape_.Header(unit, row), shape_.Vector(unit, row)};
@@ -60,9 +61,9 @@ void RawReader::Compare(const Row& row) {
 absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
   rows_.clear();
   pending_.clear();
-  const IndexView& index = *context_->view.index;
   for (const RowPlace& place : places.first(std::min(places.size(), kSlotsAhead))) {
-    index.raw->Prefetch(UnitOf(place));
+    const ListPart& part = PartOf(place);
+    part.planes->raw->Prefetch(UnitOf(part, place));
   }
   size_t compared = 0;
   for (size_t i = 0; i < places.size(); ++i) {
@@ -72,16 +73,18 @@ absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
       rows_.push_back(*row);
       if (rows_.size() - compared > kRowsAhead) Compare(rows_[compared++]);
     } else {
-      pending_.push_back({.unit = UnitOf(places[i]), .tag = static_cast<uint32_t>(i)});
+      const ListPart& part = PartOf(places[i]);
+      pending_.push_back({.table = &*part.planes->raw,
+                          .unit = UnitOf(part, places[i]),
+                          .tag = static_cast<uint32_t>(i)});
     }
   }
   while (compared < rows_.size()) Compare(rows_[compared++]);
   if (pending_.empty()) return absl::OkStatus();
-  return FetchRows(*context_, index.raw.get(), &pending_, &requests_,
-                   [&](uint32_t tag, const std::byte* unit) {
-                     const uint32_t row = divider_.row(places[tag].slot);
-                     Compare({shape_.Header(unit, row), shape_.Vector(unit, row)});
-                   });
+  return FetchRows(*context_, &pending_, &requests_, [&](uint32_t tag, const std::byte* unit) {
+    const uint32_t row = divider_.row(places[tag].slot);
+    Compare({shape_.Header(unit, row), shape_.Vector(unit, row)});
+  });
 }
 
 }  // namespace tessera::query

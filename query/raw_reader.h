@@ -41,8 +41,9 @@ class RawReader {
 
   std::optional<Row> Peek(RowPlace place) const;
   void Compare(const Row& row);
-  uint32_t UnitOf(RowPlace place) const {
-    return context_->view.index->parts[place.part].raw_unit + divider_.unit(place.slot);
+  const ListPart& PartOf(RowPlace place) const { return context_->view.index->parts[place.part]; }
+  uint32_t UnitOf(const ListPart& part, RowPlace place) const {
+    return part.raw_unit + divider_.unit(place.slot);
   }
 
   const SearchContext* context_ = nullptr;

@@ -63,6 +63,7 @@ class UnitDivider {
 
 // A row whose unit has to be read: `tag` is the caller's.
 struct PendingRow {
+  storage::FrameTable* table = nullptr;
   uint32_t unit = 0;
   uint32_t tag = 0;
 };
@@ -70,8 +71,8 @@ struct PendingRow {
 // Reads the units of `rows` in portions, as they complete, and calls `use` for each row with its
 // unit's bytes, which are valid during the call only. Reorders `rows`. All pointers from the
 // context's guard are given up when there is more than one portion.
-absl::Status FetchRows(const SearchContext& context, storage::FrameTable* table,
-                       std::vector<PendingRow>* rows, std::vector<storage::FetchRequest>* requests,
+absl::Status FetchRows(const SearchContext& context, std::vector<PendingRow>* rows,
+                       std::vector<storage::FetchRequest>* requests,
                        absl::FunctionRef<void(uint32_t tag, const std::byte* unit)> use);
 
 }  // namespace tessera::query

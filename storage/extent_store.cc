@@ -93,14 +93,13 @@ bool IsExtentFileName(std::string_view name) {
 }
 
 ExtentWriter::~ExtentWriter() {
-  if (!finished_) {
-    // Best effort: what stays is unreferenced and goes with the next RemoveUnreferenced.
-    file_.reset();
-    for (const auto& [number, bytes] : files_) {
-      store_.fs_.RemoveFile(store_.FilePath(number)).IgnoreError();
-    }
-  }
-  store_.FilesReleased(files_, !finished_);
+  file_.reset();
+  store_.FilesReleased(files_, kept_);
+}
+
+void ExtentWriter::Keep() {
+  TESSERA_CHECK(finished_);
+  kept_ = true;
 }
 
 absl::StatusOr<ExtentRef> ExtentWriter::Append(std::span<const std::byte> data, size_t alignment) {
@@ -285,15 +284,21 @@ void ExtentStore::FilesFinished(const std::vector<std::pair<uint32_t, uint64_t>>
   files_.insert(files.begin(), files.end());
 }
 
+// Best effort: what stays is unreferenced and goes with the next RemoveUnreferenced. The numbers
+// are the writer's until the files are gone, so that the two do not meet.
 void ExtentStore::FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>& files,
-                                bool removed) {
-  base::MutexLock lock(&mu_);
+                                bool kept) {
   for (const auto& [number, bytes] : files) {
-    writers_files_.erase(number);
-    if (removed) {
+    if (kept || !KeepIfPinned(number).ok()) continue;
+    {
+      base::MutexLock lock(&mu_);
       open_files_.erase(number);
+      files_.erase(number);
     }
+    fs_.RemoveFile(FilePath(number)).IgnoreError();
   }
+  base::MutexLock lock(&mu_);
+  for (const auto& [number, bytes] : files) writers_files_.erase(number);
 }
 
 void ExtentPin::Release() {

@@ -71,7 +71,7 @@ class ExtentStore;
 // is kept until what it wrote is published.
 class ExtentWriter {
  public:
-  // Removes its files (as far as possible) unless Finish succeeded.
+  // Removes its files (as far as possible) unless Keep was called. Pinned ones can be read on.
   ~ExtentWriter();
   ExtentWriter(const ExtentWriter&) = delete;
   ExtentWriter& operator=(const ExtentWriter&) = delete;
@@ -86,6 +86,10 @@ class ExtentWriter {
   // Makes everything appended survive a power cut: fdatasync of each file, then the directory.
   // Nothing may be published before. Appending afterwards is a bug.
   absl::Status Finish();
+
+  // Leaves the files to the store: what they hold is published, or it is not known whether it is.
+  // Pre: Finish succeeded.
+  void Keep();
 
   // The files written so far, ascending.
   std::vector<uint32_t> files() const;
@@ -110,6 +114,7 @@ class ExtentWriter {
   std::vector<std::byte> buffer_;
   absl::Status failed_;
   bool finished_ = false;
+  bool kept_ = false;
 };
 
 // Keeps files readable through ExtentStore::OpenFile after they were removed.
@@ -213,7 +218,8 @@ class ExtentStore {
   void Unpin(const std::set<uint32_t>& files);
   absl::Status KeepIfPinned(uint32_t file);
   void FilesFinished(const std::vector<std::pair<uint32_t, uint64_t>>& files);
-  void FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>& files, bool removed);
+  // A writer ends: removes its files unless they are kept.
+  void FilesReleased(const std::vector<std::pair<uint32_t, uint64_t>>& files, bool kept);
 
   base::FileSystem& fs_;
   const std::string dir_;

@@ -396,36 +396,6 @@ void FrameArena::Reclaim() {
   }
 }
 
-void FrameArena::Forget(FrameTable& table) {
-  base::MutexLock lock(&mu_);
-  if (table.resident_frames_ == 0) {
-    return;
-  }
-  const auto forget = [&](Segment& segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    for (uint32_t i = 0; i < segment.frame_count; ++i) {
-      if (segment.record(i).table == &table) {
-        DropFrame(segment.record(i), /*evicted=*/false);
-        --segment.live_count;
-      }
-    }
-  };
-  const auto p = static_cast<size_t>(table.priority_);
-  if (open_[p] != nullptr) {
-    forget(*open_[p]);
-  }
-  std::deque<SegmentPtr> kept;
-  for (SegmentPtr& segment : sealed_[p]) {
-    forget(*segment);
-    if (segment->live_count == 0) {
-      Retire(std::move(segment));
-    } else {
-      kept.push_back(std::move(segment));
-    }
-  }
-  sealed_[p] = std::move(kept);
-  TESSERA_CHECK(table.resident_frames_ == 0);
-}
-
 PageCacheStats FrameArena::Stats() {
   base::MutexLock lock(&mu_);
   Reclaim();
@@ -447,10 +417,12 @@ absl::StatusOr<FrameArena::SegmentPtr> FrameArena::Map(size_t bytes) {
   segment->data = data;
   segment->bytes = bytes;
   charged_bytes_ += bytes;
+  by_address_[data] = segment.get();
   return segment;
 }
 
 void FrameArena::Unmap(SegmentPtr segment) {
+  by_address_.erase(segment->data);
   Unpoison(segment->data, segment->bytes);
   TESSERA_CHECK(::munmap(segment->data, segment->bytes) == 0);
   charged_bytes_ -= segment->bytes;

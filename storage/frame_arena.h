@@ -26,6 +26,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -63,8 +64,12 @@ class FrameArena {
   absl::StatusOr<const std::byte*> Publish(FrameTable& table, uint32_t unit,
                                            std::span<const std::byte> bytes);
 
-  // Makes all frames of the table unfindable. Cost: O(frames in the cache), if it has any.
+  // Makes all frames of the table unfindable. Pre: nobody else uses the table any more.
+  // Cost: O(its units); the mutex is taken for a few frames at a time.
   void Forget(FrameTable& table);
+
+  // As PageCache::Adopt.
+  void Adopt(const FrameMove& move);
 
   PageCacheStats Stats();
 
@@ -112,6 +117,17 @@ class FrameArena {
   absl::StatusOr<SegmentPtr> Map(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Unmap(SegmentPtr segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropFrame(Record& record, bool evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Where the frame that a slot leads to is recorded.
+  struct FrameRef {
+    Segment& segment;
+    Record& record;
+  };
+  FrameRef Find(const std::byte* frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void GiveUp(const FrameRef& frame) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void RetireEmpty(Priority priority) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AdoptOne(FrameTable& from, uint32_t from_unit, FrameTable& to, uint32_t to_unit)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   int64_t AvailableBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool Announce(uint64_t bytes, bool must) ABSL_LOCKS_EXCLUDED(mu_);
   // What is to be charged beyond capacity and reserve.
@@ -130,7 +146,8 @@ class FrameArena {
   std::array<std::deque<SegmentPtr>, kPriorityCount> sealed_ ABSL_GUARDED_BY(mu_);
   std::deque<SegmentPtr> limbo_ ABSL_GUARDED_BY(mu_);  // evicted, by retired_at ascending
   std::vector<SegmentPtr> free_ ABSL_GUARDED_BY(mu_);
-  uint64_t charged_bytes_ ABSL_GUARDED_BY(mu_) = 0;  // of all segments
+  std::map<const std::byte*, Segment*> by_address_ ABSL_GUARDED_BY(mu_);  // all there are
+  uint64_t charged_bytes_ ABSL_GUARDED_BY(mu_) = 0;                       // of all segments
   uint64_t limbo_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t announced_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t resident_bytes_ ABSL_GUARDED_BY(mu_) = 0;

@@ -141,6 +141,10 @@ ExtentPin PageCache::Pin(const std::vector<UnitRun>& runs) {
   return store_.Pin(std::move(files));
 }
 
+void PageCache::Adopt(const FrameMove& move) {
+  arena_->Adopt(move);
+}
+
 PageCacheStats PageCache::stats() {
   return arena_->Stats();
 }

@@ -140,6 +140,15 @@ struct FetchRequest {
   uint32_t unit = 0;
 };
 
+// `count` units of one table that are the same bytes as those of another.
+struct FrameMove {
+  FrameTable* from = nullptr;
+  uint32_t from_unit = 0;
+  FrameTable* to = nullptr;
+  uint32_t to_unit = 0;
+  uint32_t count = 0;
+};
+
 struct FetchStats {
   uint64_t reads = 0;
   uint64_t bytes_read = 0;  // from the engine, alignment and gaps included
@@ -199,6 +208,14 @@ class PageCache {
   absl::Status Fetch(CacheGuard& guard, std::span<const FetchRequest> requests,
                      absl::FunctionRef<void(size_t request, const std::byte* data)> ready,
                      FetchStats* stats = nullptr);
+
+  // Hands the frames of `move.from` over to `move.to`: they are found there from now on, and no
+  // longer in the old table. Nothing is copied or read; pointers to them stay valid for the guards
+  // that live, and searches of the old table read what they miss. Both tables may be in use.
+  //
+  // Pre:  both ranges of units are the same ranges of bytes; both tables have one priority.
+  // Cost: O(units + frames moved * log segments), under the cache's mutex for a few at a time.
+  void Adopt(const FrameMove& move);
 
   // Reclaims what guards have let go, then reports.
   PageCacheStats stats();

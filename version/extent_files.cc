@@ -30,7 +30,9 @@ absl::Status ExtentFiles::Publish(std::vector<std::unique_ptr<storage::ExtentWri
   }
   absl::Status status = publish();
   base::MutexLock lock(&publish_mu_);
+  // A write that failed may be found done at the next open: only then it is known.
   if (!status.ok()) undecided_.push_back(Lease(files));
+  for (const auto& writer : writers) writer->Keep();
   writers.clear();
   return status;
 }

@@ -1,4 +1,4 @@
-// Builds index versions from raw records: whole ones, and ones with rows appended.
+// Builds index versions from raw records: whole ones, and ones with rows absorbed into them.
 //
 // A build writes new extent files only; nothing of it counts until the caller publishes the record.
 // A version lists parts (version/index_version.h); positions are never renumbered from a version to
@@ -14,6 +14,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -41,12 +42,16 @@ struct BuildOptions {
   // Phases "train", "assign", "write", "calibrate"; done and total in rows.
   std::function<void(std::string_view phase, uint64_t done, uint64_t total)> progress = {};
   const std::atomic<bool>* cancelled = nullptr;
+  std::function<void()> yield = {};  // as BuildPace::yield
 };
 
 struct BuiltIndex {
   storage::VersionRecord record;
   // Finished; to be kept until the record is published.
   std::vector<std::unique_ptr<storage::ExtentWriter>> writers;
+  // To open the record with: it has what the version shares with the one before, or with what was
+  // opened to calibrate it. Keeps the memory of that charged.
+  std::shared_ptr<const IndexVersion> base;
 };
 
 // Builds a version of all `records`: raw records (index/raw_plane.h), ascending row ids.
@@ -56,26 +61,37 @@ struct BuiltIndex {
 // result is calibrated.
 //
 // Errors: kInvalidArgument without records; kCancelled; kResourceExhausted: no space or the budget
-//         has no room for the new heads; kDataLoss. Files already written are removed, at the
-//         latest by the next RemoveUnreferenced.
+//         has no room for the new heads; kDataLoss. Files already written are removed.
 absl::StatusOr<BuiltIndex> BuildIndex(Context& context, const base::VectorFieldSchema& field,
                                       const RecordSpool& records, uint64_t generation,
                                       const BuildOptions& options);
+
+// Too many rows are much farther from their heads than those the lists were made of, and would be
+// hard to find there: the index is to be built anew. Nothing was written.
+struct RowsUnlikeIndex {
+  uint64_t rows = 0;  // of all appends since the build, this one included
+};
+
+using AppendOutcome = std::variant<BuiltIndex, RowsUnlikeIndex>;
 
 // Builds the version that has the rows of `current` and those of `records` (ascending row ids, not
 // in `current`): heads and codec stay, rows are appended to the lists. Parts that have no live rows
 // in `live` are left out, as are dead rows of tails that are written anew (kTailRowsMax). The
 // calibration stays until the rows have grown by a quarter since it was measured.
 //
-// Rows much farther from their heads than those the lists were made of are hard to find there. Too
-// many of them, over all appends since the build, are refused: the index is to be built anew.
-//
 // Counters of `current` that the builder does not know are kept.
-// Errors: as BuildIndex; kResourceExhausted also when the positions are used up;
-//         kFailedPrecondition when the index is to be built anew, nothing was written then.
-absl::StatusOr<BuiltIndex> AppendToIndex(Context& context,
-                                         const std::shared_ptr<const IndexVersion>& current,
-                                         const query::LiveBitmap& live, const RecordSpool& records,
-                                         uint64_t generation, const BuildOptions& options);
+// Errors: as BuildIndex; kResourceExhausted also when the positions are used up.
+absl::StatusOr<AppendOutcome> AppendToIndex(Context& context,
+                                            const std::shared_ptr<const IndexVersion>& current,
+                                            const query::LiveBitmap& live,
+                                            const RecordSpool& records, uint64_t generation,
+                                            const BuildOptions& options);
+
+// Builds the version that has the rows of `current` and a calibration measured on those that are
+// live in `live`. Everything else, counters too, stays. Errors: as BuildIndex.
+absl::StatusOr<BuiltIndex> RecalibrateIndex(Context& context,
+                                            const std::shared_ptr<const IndexVersion>& current,
+                                            const query::LiveBitmap& live, uint64_t generation,
+                                            const BuildOptions& options);
 
 }  // namespace tessera::version

@@ -35,13 +35,6 @@ constexpr uint64_t kAssignRowsMax = 65536;
 constexpr double kFlatRowsPerRoot = 16;
 constexpr uint64_t kAssignerSampleRows = 2048;
 
-absl::Status CheckCancelled(const TrainingOptions& options) {
-  if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
-    return absl::CancelledError("the index build was cancelled");
-  }
-  return absl::OkStatus();
-}
-
 void Report(const TrainingOptions& options, std::string_view phase, uint64_t done, uint64_t total) {
   if (options.progress) options.progress(phase, done, total);
 }
@@ -66,7 +59,7 @@ absl::StatusOr<std::vector<float>> ReadRows(const FieldRecords& rows,
   std::vector<float> out(picked.size() * dim);
   std::vector<std::byte> buffer;
   for (size_t begin = 0; begin < picked.size();) {
-    TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
+    TESSERA_RETURN_IF_ERROR(options.pace.Check());
     size_t end = begin + 1;
     while (end < picked.size() && picked[end] - picked[begin] < per_read) ++end;
     TESSERA_RETURN_IF_ERROR(
@@ -125,15 +118,16 @@ absl::StatusOr<IndexModel> TrainModel(const FieldRecords& rows, const TrainingOp
   const uint64_t sample_rows = SampleRows(row_count, dim, options.memory_bytes);
   TESSERA_ASSIGN_OR_RETURN(std::vector<float> sample,
                            ReadRows(rows, DrawRows(row_count, sample_rows, options.seed), options));
-  TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
+  TESSERA_RETURN_IF_ERROR(options.pace.Check());
   const float unit = index::UnitFor(rows.field.metric, sample);
   index::ApplyUnit(unit, sample);
   index::Clustering clustering = index::BuildClustering(sample, dim,
                                                         {.list_rows = index::kListRowsDefault,
                                                          .total_rows = row_count,
                                                          .seed = options.seed,
-                                                         .thread_count = options.thread_count});
-  TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
+                                                         .thread_count = options.thread_count,
+                                                         .cancelled = options.pace.cancelled});
+  TESSERA_RETURN_IF_ERROR(options.pace.Check());
   IndexModel model;
   model.heads = index::HeadIndex::Build(clustering.heads, dim,
                                         {.metric = rows.field.metric,
@@ -143,6 +137,7 @@ absl::StatusOr<IndexModel> TrainModel(const FieldRecords& rows, const TrainingOp
                                          .thread_count = options.thread_count});
   model.trained_heads = std::move(clustering.heads);
   const std::vector<float> heads = DecodeHeads(*model.heads, options.thread_count);
+  TESSERA_RETURN_IF_ERROR(options.pace.Check());
   // The trainer copies what it draws.
   const uint64_t training_rows =
       std::max(kTrainingRowsMin, options.memory_bytes / 10 * 3 / (dim * sizeof(float)));
@@ -154,7 +149,8 @@ absl::StatusOr<IndexModel> TrainModel(const FieldRecords& rows, const TrainingOp
           {.metric = rows.field.metric,
            .type = rows.field.type,
            .seed = options.seed,
-           .thread_count = options.thread_count}));
+           .thread_count = options.thread_count,
+           .cancelled = options.pace.cancelled}));
   Report(options, "train", row_count, row_count);
   return model;
 }
@@ -209,7 +205,7 @@ absl::StatusOr<Assignment> AssignRows(const FieldRecords& rows, const index::Hea
   std::vector<uint32_t> nearest;
   std::vector<float> distances2;
   for (uint64_t first = 0; first < row_count; first += batch_rows) {
-    TESSERA_RETURN_IF_ERROR(CheckCancelled(options));
+    TESSERA_RETURN_IF_ERROR(options.pace.Check());
     Report(options, "assign", first, row_count);
     const auto count = std::min<uint64_t>(batch_rows, row_count - first);
     TESSERA_RETURN_IF_ERROR(rows.records.Read(first, count, &buffer));

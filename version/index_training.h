@@ -4,7 +4,6 @@
 // Threads: free functions; they use up to thread_count threads themselves.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "base/schema.h"
 #include "index/codec.h"
 #include "index/head_index.h"
+#include "version/build_pace.h"
 #include "version/record_spool.h"
 #include "version/row_partition.h"
 
@@ -27,7 +27,7 @@ struct TrainingOptions {
   uint64_t memory_bytes = 0;
   uint64_t seed = 1;
   std::function<void(std::string_view phase, uint64_t done, uint64_t total)> progress = {};
-  const std::atomic<bool>* cancelled = nullptr;
+  BuildPace pace = {};
 };
 
 // Raw records of a field, in the order of their rows.

@@ -7,9 +7,13 @@
 //   kFine   units of fine records (version/fine_plane.h); absent when the codec has no fine plane
 //   kRaw    units of raw records (index/raw_plane.h)
 //
-// Blobs: kHeadIndex, kCodec, kCalibration (its absence means Calibration::Default), kParts and
-// kLocations (version/location_table.h). kParts, little-endian:
-//   per part { u32 list, u32 first_block }, then u32 crc32c of everything before it.
+// They are described in version/planes.h. Blobs: kHeadIndex, kCodec, kCalibration (its absence
+// means Calibration::Default), kParts (version/part_homes.h) and kLocations
+// (version/location_table.h).
+//
+// A version that follows another shares with it what has not changed: heads, codec, the plane sets
+// of parts that stay (version/plane_set.h), location segments. Each is charged once, as long as
+// anybody has it, and what of it is in memory stays there.
 //
 // Counters: "rows" in all parts, dead ones included; "positions", the bits of the live bitmap,
 // which only grow from version to version until a rebuild; "built_rows", rows at the last full
@@ -29,7 +33,6 @@
 
 #include "absl/status/statusor.h"
 
-#include "base/memory_budget.h"
 #include "base/schema.h"
 #include "base/types.h"
 #include "query/index_view.h"
@@ -37,6 +40,8 @@
 #include "storage/manifest.h"
 #include "version/context.h"
 #include "version/location_table.h"
+#include "version/part_homes.h"
+#include "version/plane_set.h"
 
 namespace tessera::version {
 
@@ -46,17 +51,6 @@ inline constexpr std::string_view kBuiltRowsCounter = "built_rows";
 inline constexpr std::string_view kMisfitRowsCounter = "misfit_rows";
 inline constexpr std::string_view kListsCounter = "lists";
 
-// Which list a part is of and where its positions begin: slot s is position 64 * first_block + s.
-struct PartHome {
-  uint32_t list = 0;
-  uint32_t first_block = 0;
-  friend bool operator==(const PartHome&, const PartHome&) = default;
-};
-
-std::string EncodePartHomes(std::span<const PartHome> homes);
-// Errors: kDataLoss for any damage, or if there are not `count` of them.
-absl::StatusOr<std::vector<PartHome>> DecodePartHomes(std::string_view bytes, size_t count);
-
 struct PartPlace {
   uint32_t part = 0;  // number in view->parts
   uint32_t slot = 0;
@@ -65,13 +59,13 @@ struct PartPlace {
 
 struct IndexVersion {
   storage::VersionRecord record;
-  // Keeps the memory it takes charged to the budget, as "index".
+  // What it needs is charged to the budget, as "index", while it lives.
   std::shared_ptr<const query::IndexView> view;
   LocationTable locations;
   std::vector<PartHome> homes;           // of the record's entries
   std::vector<uint32_t> entry_of_part;   // part number in the view -> entry of the record
   std::vector<uint32_t> parts_by_block;  // part numbers, ascending first_block
-  base::MemoryReservation locations_memory;
+  std::shared_ptr<FrameAdoption> adoption;
 
   // Nothing for a position that belongs to no part (any more). Cost: O(log parts).
   std::optional<PartPlace> FindPlace(uint64_t position) const;
@@ -83,20 +77,37 @@ struct IndexVersion {
   absl::StatusOr<std::vector<std::optional<uint64_t>>> Locate(
       std::span<const base::RowId> rows) const;
 
+  // Takes over the frames of the sets of its predecessor that were regrouped, and lets go of these
+  // sets. To be called once searches use this version, from any thread; does nothing afterwards.
+  // Cost: O(units regrouped), no reads.
+  void AdoptFrames() const;
+
   // Every extent file the version needs.
   std::set<uint32_t> files() const;
-  // Heap bytes, page cache apart.
+  // Heap bytes, page cache apart; what is shared with other versions is counted in each.
   uint64_t memory_bytes() const;
+  // Of these the ones that no other version shares.
+  uint64_t own_bytes() const;
 };
 
-// Opens a version: reads its blobs and checks that everything fits together. The planes are checked
-// when they are read.
+struct OpenOptions {
+  // A version of the same field, in most cases the one that this one follows.
+  std::shared_ptr<const IndexVersion> base = nullptr;
+  // Whether many plane sets may become fewer, which is worth it for a version that is to be used.
+  // Until AdoptFrames the new sets are empty.
+  bool regroup = true;
+};
+
+// Opens a version: reads its blobs, but those that `base` has as well, and checks that everything
+// fits together. The planes are checked when they are read.
 //
 // Errors: kDataLoss for anything missing, damaged or contradictory; kUnimplemented for a newer
 //         format; kResourceExhausted when the budget has no room.
-// Cost:   reads heads, codec and directories; O(parts log parts). No plane is read.
+// Cost:   reads heads, codec and directories; O(parts log parts). No plane is read. With a base:
+//         reads the directories; tables are made for new and regrouped parts only.
 absl::StatusOr<std::shared_ptr<const IndexVersion>> OpenIndexVersion(
-    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record);
+    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record,
+    const OpenOptions& options = {});
 
 // The live bitmap of `next`, a version appended to `current`: rows that are dead in `live` stay
 // dead, those that are new or were moved are live. Cost: O(positions / 64).

@@ -16,9 +16,11 @@ struct Leased {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const IndexVersion>> OpenLeasedVersion(
-    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record) {
+    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record,
+    const OpenOptions& options) {
   auto leased = std::make_shared<Leased>();
-  TESSERA_ASSIGN_OR_RETURN(leased->version, OpenIndexVersion(context, field, std::move(record)));
+  TESSERA_ASSIGN_OR_RETURN(leased->version,
+                           OpenIndexVersion(context, field, std::move(record), options));
   leased->lease = context.files->Lease(leased->version->files());
   const IndexVersion* version = leased->version.get();
   return std::shared_ptr<const IndexVersion>(std::move(leased), version);

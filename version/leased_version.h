@@ -22,7 +22,8 @@ inline constexpr char kAbsorbedEndCounter[] = "absorbed_end";
 // Pre: something keeps the files until the return: a writer, another version, or that nothing is
 //      removed meanwhile.
 absl::StatusOr<std::shared_ptr<const IndexVersion>> OpenLeasedVersion(
-    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record);
+    Context& context, const base::VectorFieldSchema& field, storage::VersionRecord record,
+    const OpenOptions& options = {});
 
 // The version's live bitmap with the `dead` rows, ascending, that it has.
 absl::StatusOr<query::LiveBitmap> LiveRows(const IndexVersion& version,

@@ -62,8 +62,8 @@ absl::Status LiveReader::Add(uint32_t number) {
       static_cast<uint32_t>(std::max<uint64_t>(1, kReadBytes / index::RawUnitStride(view_.field)));
   for (uint32_t unit = 0; unit < units; unit += per_read) {
     const uint32_t end = std::min(units, unit + per_read);
-    const storage::ByteRange first = view_.raw->unit_range(part.raw_unit + unit);
-    const storage::ByteRange last = view_.raw->unit_range(part.raw_unit + end - 1);
+    const storage::ByteRange first = part.planes->raw->unit_range(part.raw_unit + unit);
+    const storage::ByteRange last = part.planes->raw->unit_range(part.raw_unit + end - 1);
     Chunk chunk;
     chunk.part = number;
     chunk.first_unit = unit;

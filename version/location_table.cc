@@ -192,6 +192,18 @@ absl::Status DecodeSegment(base::Decoder* in, LocationSegment* segment) {
   return absl::OkStatus();
 }
 
+std::vector<storage::UnitRun> RunsOf(const LocationSegment& segment) {
+  std::vector<storage::UnitRun> runs;
+  for (const LocationRun& run : segment.runs) {
+    runs.push_back({.file = run.file,
+                    .offset = run.offset,
+                    .bytes = kLocationUnitBytes,
+                    .stride = kLocationUnitBytes,
+                    .count = run.units});
+  }
+  return runs;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<LocationSegment>> DecodeLocationDirectory(std::string_view bytes) {
@@ -218,31 +230,49 @@ absl::StatusOr<std::vector<LocationSegment>> DecodeLocationDirectory(std::string
   return segments;
 }
 
-LocationTable::LocationTable(storage::PageCache& cache, std::vector<LocationSegment> segments)
-    : cache_(&cache),
-      segments_(std::make_shared<const std::vector<LocationSegment>>(std::move(segments))) {
-  for (size_t number = 0; number < segments_->size(); ++number) {
-    std::vector<storage::UnitRun> runs;
-    for (const LocationRun& run : (*segments_)[number].runs) {
-      runs.push_back({.file = run.file,
-                      .offset = run.offset,
-                      .bytes = kLocationUnitBytes,
-                      .stride = kLocationUnitBytes,
-                      .count = run.units});
+LocationTable::Loaded::Loaded(storage::PageCache& cache, LocationSegment of)
+    : segment(std::move(of)),
+      table(cache, storage::Priority::kRaw, RunsOf(segment),
+            [this](uint32_t unit, std::span<const std::byte> bytes) {
+              return CheckUnit(segment, unit, bytes);
+            }) {}
+
+uint64_t LocationTable::Loaded::memory_bytes() const {
+  return sizeof(*this) + segment.runs.capacity() * sizeof(LocationRun) +
+         segment.first_rows.capacity() * sizeof(uint64_t) + table.memory_bytes();
+}
+
+LocationTable::LocationTable(storage::PageCache& cache, std::vector<LocationSegment> segments,
+                             const LocationTable* base)
+    : cache_(&cache) {
+  for (LocationSegment& segment : segments) {
+    std::shared_ptr<Loaded> same;
+    for (size_t i = 0; base != nullptr && same == nullptr && i < base->segments_.size(); ++i) {
+      if (base->segments_[i]->segment == segment) same = base->segments_[i];
     }
-    tables_.push_back(std::make_unique<storage::FrameTable>(
-        cache, storage::Priority::kRaw, runs,
-        [all = segments_, number](uint32_t unit, std::span<const std::byte> bytes) {
-          return CheckUnit((*all)[number], unit, bytes);
-        }));
+    if (same == nullptr) same = std::make_shared<Loaded>(cache, std::move(segment));
+    segments_.push_back(std::move(same));
   }
+}
+
+absl::Status LocationTable::Charge(base::MemoryBudget& budget, std::string_view component) {
+  for (const std::shared_ptr<Loaded>& loaded : segments_) {
+    if (loaded->memory.bytes() > 0) continue;
+    TESSERA_ASSIGN_OR_RETURN(loaded->memory, budget.Reserve(component, loaded->memory_bytes()));
+  }
+  return absl::OkStatus();
+}
+
+bool LocationTable::Shares(size_t number, const LocationTable& other) const {
+  return std::find(other.segments_.begin(), other.segments_.end(), segments_[number]) !=
+         other.segments_.end();
 }
 
 absl::StatusOr<std::vector<std::optional<uint64_t>>> LocationTable::Find(
     std::span<const base::RowId> rows) const {
   TESSERA_DCHECK(std::is_sorted(rows.begin(), rows.end()));
   std::vector<std::optional<uint64_t>> positions(rows.size());
-  for (size_t segment = 0; segment < tables_.size(); ++segment) {
+  for (size_t segment = 0; segment < segments_.size(); ++segment) {
     TESSERA_RETURN_IF_ERROR(FindInSegment(segment, rows, &positions));
   }
   return positions;
@@ -250,7 +280,7 @@ absl::StatusOr<std::vector<std::optional<uint64_t>>> LocationTable::Find(
 
 absl::Status LocationTable::FindInSegment(size_t segment, std::span<const base::RowId> rows,
                                           std::vector<std::optional<uint64_t>>* positions) const {
-  const std::vector<uint64_t>& first_rows = (*segments_)[segment].first_rows;
+  const std::vector<uint64_t>& first_rows = segments_[segment]->segment.first_rows;
   std::vector<Lookup> lookups;
   for (size_t i = 0; i < rows.size(); ++i) {
     if ((*positions)[i].has_value()) continue;
@@ -269,7 +299,7 @@ absl::Status LocationTable::FindInSegment(size_t segment, std::span<const base::
     for (; end < lookups.size(); ++end) {
       if (requests.empty() || requests.back().unit != lookups[end].unit) {
         if (requests.size() == kUnitsPerPortion) break;
-        requests.push_back({.table = tables_[segment].get(), .unit = lookups[end].unit});
+        requests.push_back({.table = &segments_[segment]->table, .unit = lookups[end].unit});
         first_lookup.push_back(end);
       }
     }
@@ -288,31 +318,27 @@ absl::Status LocationTable::FindInSegment(size_t segment, std::span<const base::
 
 std::set<uint32_t> LocationTable::files() const {
   std::set<uint32_t> files;
-  for (const LocationSegment& segment : *segments_) {
-    for (const LocationRun& run : segment.runs) files.insert(run.file);
+  for (const std::shared_ptr<Loaded>& loaded : segments_) {
+    for (const LocationRun& run : loaded->segment.runs) files.insert(run.file);
   }
   return files;
 }
 
 uint64_t LocationTable::memory_bytes() const {
   uint64_t bytes = 0;
-  for (const LocationSegment& segment : *segments_) {
-    bytes += sizeof(segment) + segment.runs.capacity() * sizeof(LocationRun) +
-             segment.first_rows.capacity() * sizeof(uint64_t);
-  }
-  for (const auto& table : tables_) bytes += table->memory_bytes();
+  for (const std::shared_ptr<Loaded>& loaded : segments_) bytes += loaded->memory_bytes();
   return bytes;
 }
 
 absl::Status LocationReader::Fill() {
-  const storage::FrameTable& table = *table_.tables_[segment_];
+  storage::FrameTable& table = table_.segments_[segment_]->table;
   loaded_.clear();
   at_ = 0;
   const auto end = static_cast<uint32_t>(
       std::min<uint64_t>(table.unit_count(), uint64_t{next_unit_} + kUnitsPerPortion));
   std::vector<storage::FetchRequest> requests;
   for (uint32_t unit = next_unit_; unit < end; ++unit) {
-    requests.push_back({.table = table_.tables_[segment_].get(), .unit = unit});
+    requests.push_back({.table = &table, .unit = unit});
   }
   next_unit_ = end;
   storage::CacheGuard guard;
@@ -327,7 +353,7 @@ absl::Status LocationReader::Fill() {
 
 absl::StatusOr<std::optional<RowLocation>> LocationReader::Next() {
   if (at_ == loaded_.size()) {
-    if (next_unit_ == table_.tables_[segment_]->unit_count()) return std::nullopt;
+    if (next_unit_ == table_.segments_[segment_]->table.unit_count()) return std::nullopt;
     TESSERA_RETURN_IF_ERROR(Fill());
   }
   return loaded_[at_++];

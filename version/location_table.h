@@ -32,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "base/memory_budget.h"
 #include "base/types.h"
 #include "storage/extent_store.h"
 #include "storage/page_cache.h"
@@ -92,8 +93,13 @@ absl::StatusOr<std::vector<LocationSegment>> DecodeLocationDirectory(std::string
 class LocationTable {
  public:
   LocationTable() = default;
-  // Segments newest first. `cache` outlives the table.
-  LocationTable(storage::PageCache& cache, std::vector<LocationSegment> segments);
+  // Segments newest first. Those that `base` has as well are shared with it, and what of them is in
+  // memory. `cache` outlives the table.
+  LocationTable(storage::PageCache& cache, std::vector<LocationSegment> segments,
+                const LocationTable* base = nullptr);
+
+  // Charges the segments that no other table is charged for. Errors: kResourceExhausted.
+  absl::Status Charge(base::MemoryBudget& budget, std::string_view component);
 
   // The position of each row, nothing for rows that no segment has. Rows that left the lists may
   // still be found, see IndexVersion::Locate.
@@ -104,7 +110,10 @@ class LocationTable {
   absl::StatusOr<std::vector<std::optional<uint64_t>>> Find(
       std::span<const base::RowId> rows) const;
 
-  const std::vector<LocationSegment>& segments() const { return *segments_; }
+  size_t segment_count() const { return segments_.size(); }
+  const LocationSegment& segment(size_t number) const { return segments_[number]->segment; }
+  // Whether both have the very same segment, tables included.
+  bool Shares(size_t number, const LocationTable& other) const;
   // Files the segments are in.
   std::set<uint32_t> files() const;
   // Heap bytes.
@@ -119,17 +128,24 @@ class LocationTable {
   absl::Status FindInSegment(size_t segment, std::span<const base::RowId> rows,
                              std::vector<std::optional<uint64_t>>* positions) const;
 
+  // A segment with its table, whose verifier refers to it.
+  struct Loaded {
+    Loaded(storage::PageCache& cache, LocationSegment of);
+    uint64_t memory_bytes() const;
+
+    const LocationSegment segment;
+    storage::FrameTable table;
+    base::MemoryReservation memory;
+  };
+
   storage::PageCache* cache_ = nullptr;
-  // Shared with the tables' verifiers.
-  std::shared_ptr<const std::vector<LocationSegment>> segments_ =
-      std::make_shared<const std::vector<LocationSegment>>();
-  std::vector<std::unique_ptr<storage::FrameTable>> tables_;  // one per segment
+  std::vector<std::shared_ptr<Loaded>> segments_;
 };
 
 // Reads one segment in the order of its rows.
 class LocationReader {
  public:
-  // Pre: `table` outlives the reader; segment < table.segments().size().
+  // Pre: `table` outlives the reader; segment < table.segment_count().
   LocationReader(const LocationTable& table, size_t segment) : table_(table), segment_(segment) {}
 
   // The next pair; nothing at the end. Errors: as LocationTable::Find.

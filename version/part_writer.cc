@@ -1,21 +1,16 @@
 #include "version/part_writer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "index/parallel_for.h"
-#include "index/raw_plane.h"
-#include "version/fine_plane.h"
 #include "version/search_rows.h"
 #include "index/search_space.h"
 
 namespace tessera::version {
 namespace {
-
-using storage::PlaneKind;
 
 // Planes begin on cache lines of the batch's buffer.
 size_t RoundUp(size_t bytes) {
@@ -27,90 +22,69 @@ size_t RoundUp(size_t bytes) {
 PartWriter::PartWriter(const base::VectorFieldSchema& field, const index::HeadIndex& heads,
                        const index::Codec& codec, const PlaneWriters& writers,
                        const PartWriterOptions& options)
-    : field_(field), heads_(heads), codec_(codec), writers_(writers), options_(options) {
+    : field_(field),
+      heads_(heads),
+      codec_(codec),
+      planes_(PlanesOf(field, codec)),
+      writers_(writers),
+      options_(options) {
+  TESSERA_CHECK(writers_.size() == planes_.size());
   scratch_.resize(index::EffectiveThreads(options.thread_count));
   for (Scratch& scratch : scratch_) scratch.head.resize(field.dim);
 }
 
-uint32_t PartWriter::Plan(const PartPlan& plan, uint32_t part, uint32_t end, Batch* batch) const {
-  const size_t record_bytes = codec_.FineRecordBytes();
-  batch->parts.clear();
+void PartWriter::Plan(const PartPlan& plan, uint32_t part, uint32_t end, Batch* batch) const {
+  batch->first_part = part;
+  batch->begins.clear();
   size_t bytes = 0;
   for (; part < end && (bytes == 0 || bytes < options_.batch_bytes); ++part) {
-    const uint32_t rows = plan.parts()[part].rows;
-    Part planned{.number = part, .codes = bytes};
-    planned.fine = planned.codes + RoundUp(codec_.CodePlaneBytes(rows));
-    planned.raw =
-        planned.fine + (record_bytes > 0 ? RoundUp(FinePlaneBytes(record_bytes, rows)) : 0);
-    planned.end = planned.raw + index::RawPlaneBytes(field_, rows);
-    bytes = RoundUp(planned.end);
-    batch->parts.push_back(planned);
-  }
-  if (batch->bytes.size() < bytes) batch->bytes.resize(bytes);
-  return part;
-}
-
-void PartWriter::WriteRawPlane(const RowGroup& group, uint32_t part, uint32_t rows,
-                               std::byte* plane) const {
-  const index::RawUnitShape shape(field_);
-  const size_t stride = index::RawUnitStride(field_);
-  const uint32_t per_unit = index::RawRowsPerUnit(field_);
-  for (uint32_t begin = 0; begin < rows; begin += per_unit, plane += stride) {
-    const uint32_t count = std::min(per_unit, rows - begin);
-    std::memset(plane, 0, index::RawUnitBytes(field_, count));
-    for (uint32_t i = 0; i < count; ++i) {
-      shape.StoreRecord(group.Record(part, begin + i), i, plane);
+    for (const Plane& plane : planes_) {
+      batch->begins.push_back(bytes);
+      bytes = RoundUp(bytes + plane.bytes(plan.parts()[part].rows));
     }
   }
+  batch->end_part = part;
+  if (batch->bytes.size() < bytes) batch->bytes.resize(bytes);
 }
 
-void PartWriter::Encode(const PartPlan& plan, const RowGroup& group, Batch* batch, size_t index,
+void PartWriter::Encode(const PartPlan& plan, const RowGroup& group, Batch* batch, uint32_t part,
                         Scratch* scratch) const {
-  const Part& part = batch->parts[index];
-  const PlannedPart& planned = plan.parts()[part.number];
+  const PlannedPart& planned = plan.parts()[part];
   const size_t dim = field_.dim;
   scratch->rows.resize(planned.rows * dim);
   for (uint32_t slot = 0; slot < planned.rows; ++slot) {
-    ToSearchRow(field_, group.Record(part.number, slot),
+    ToSearchRow(field_, group.Record(part, slot),
                 std::span(scratch->rows).subspan(slot * dim, dim));
   }
   index::ApplyUnit(heads_.unit(), scratch->rows);
   heads_.DecodeHead(planned.list, scratch->head.data());
-  const size_t record_bytes = codec_.FineRecordBytes();
-  scratch->fine.resize(planned.rows * record_bytes);
-  codec_.EncodeList(scratch->head.data(), scratch->rows.data(), planned.rows,
-                    batch->bytes.data() + part.codes, scratch->fine.data());
-  if (record_bytes > 0) {
-    WriteFinePlane(record_bytes, planned.rows, scratch->fine.data(),
-                   batch->bytes.data() + part.fine);
+  scratch->codes.resize(codec_.CodePlaneBytes(planned.rows));
+  scratch->fine.resize(planned.rows * codec_.FineRecordBytes());
+  codec_.EncodeList(scratch->head.data(), scratch->rows.data(), planned.rows, scratch->codes.data(),
+                    scratch->fine.data());
+  const auto record = [&](uint32_t slot) { return group.Record(part, slot); };
+  const EncodedPart encoded = {
+      .rows = planned.rows, .codes = scratch->codes, .fine = scratch->fine, .record = record};
+  const size_t first = (part - batch->first_part) * planes_.size();
+  for (size_t plane = 0; plane < planes_.size(); ++plane) {
+    planes_[plane].write(encoded, batch->bytes.data() + batch->begins[first + plane]);
   }
-  WriteRawPlane(group, part.number, planned.rows, batch->bytes.data() + part.raw);
 }
 
 absl::Status PartWriter::Append(const PartPlan& plan, const Batch& batch,
                                 storage::VersionRecord* record) {
-  const size_t record_bytes = codec_.FineRecordBytes();
-  const auto append = [&](PlaneKind kind, storage::ExtentWriter& writer, const Part& part,
-                          size_t begin, size_t bytes) -> absl::Status {
-    TESSERA_ASSIGN_OR_RETURN(
-        const storage::ExtentRef ref,
-        writer.Append(std::span(batch.bytes).subspan(begin, bytes), storage::kPlaneAlignment));
-    record->planes[kind].push_back(ref);
-    if (kind == PlaneKind::kCodes) record->list_rows.push_back(plan.parts()[part.number].rows);
-    return absl::OkStatus();
-  };
-  for (const Part& part : batch.parts) {
-    TESSERA_RETURN_IF_ERROR(append(PlaneKind::kCodes, *writers_.codes, part, part.codes,
-                                   codec_.CodePlaneBytes(plan.parts()[part.number].rows)));
+  for (size_t plane = 0; plane < planes_.size(); ++plane) {
+    for (uint32_t part = 0; part < batch.parts(); ++part) {
+      const uint64_t bytes = planes_[plane].bytes(plan.parts()[batch.first_part + part].rows);
+      const size_t begin = batch.begins[part * planes_.size() + plane];
+      TESSERA_ASSIGN_OR_RETURN(const storage::ExtentRef ref,
+                               writers_[plane]->Append(std::span(batch.bytes).subspan(begin, bytes),
+                                                       storage::kPlaneAlignment));
+      record->planes[planes_[plane].kind].push_back(ref);
+    }
   }
-  for (const Part& part : batch.parts) {
-    if (record_bytes == 0) break;
-    TESSERA_RETURN_IF_ERROR(append(PlaneKind::kFine, *writers_.fine, part, part.fine,
-                                   FinePlaneBytes(record_bytes, plan.parts()[part.number].rows)));
-  }
-  for (const Part& part : batch.parts) {
-    TESSERA_RETURN_IF_ERROR(
-        append(PlaneKind::kRaw, *writers_.raw, part, part.raw, part.end - part.raw));
+  for (uint32_t part = batch.first_part; part < batch.end_part; ++part) {
+    record->list_rows.push_back(plan.parts()[part].rows);
   }
   return absl::OkStatus();
 }
@@ -119,26 +93,28 @@ absl::Status PartWriter::Write(const PartPlan& plan, const RowGroup& group,
                                storage::VersionRecord* record) {
   Batch* encoding = &batches_[0];
   Batch* writing = &batches_[1];
-  writing->parts.clear();
-  for (uint32_t next = group.first_part; next < group.end_part || !writing->parts.empty();) {
-    if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
-      return absl::CancelledError("the index build was cancelled");
-    }
-    next = Plan(plan, next, group.end_part, encoding);
+  writing->first_part = writing->end_part = 0;
+  for (uint32_t next = group.first_part; next < group.end_part || writing->parts() > 0;) {
+    TESSERA_RETURN_IF_ERROR(options_.pace.Check());
+    Plan(plan, next, group.end_part, encoding);
+    next = encoding->end_part;
     absl::Status written;
     // Index 0 writes the batch before, the others encode.
-    index::ParallelFor(encoding->parts.size() + 1, options_.thread_count,
+    index::ParallelFor(size_t{encoding->parts()} + 1, options_.thread_count,
                        [&](size_t i, uint32_t worker) {
                          if (i == 0) {
                            written = Append(plan, *writing, record);
                          } else {
-                           Encode(plan, group, encoding, i - 1, &scratch_[worker]);
+                           const auto part = static_cast<uint32_t>(encoding->first_part + i - 1);
+                           Encode(plan, group, encoding, part, &scratch_[worker]);
                          }
                        });
     TESSERA_RETURN_IF_ERROR(written);
     if (options_.written) {
       uint64_t rows = 0;
-      for (const Part& part : writing->parts) rows += plan.parts()[part.number].rows;
+      for (uint32_t part = writing->first_part; part < writing->end_part; ++part) {
+        rows += plan.parts()[part].rows;
+      }
       options_.written(rows);
     }
     std::swap(encoding, writing);

@@ -1,13 +1,12 @@
 // Encodes the parts of an index version and appends their planes to extent files.
 //
 // Parts are encoded in batches, on all threads, while the batch before is written: first the code
-// planes of a batch, then its fine planes, then its raw planes, so that the code planes of
-// neighbouring parts follow each other and one read fetches several.
+// planes of a batch, then its other planes (version/planes.h), one kind after the other, so that
+// the code planes of neighbouring parts follow each other and one read fetches several.
 //
 // Threads: one at a time; uses up to thread_count itself.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,22 +21,20 @@
 #include "index/head_index.h"
 #include "storage/extent_store.h"
 #include "storage/manifest.h"
+#include "version/build_pace.h"
+#include "version/planes.h"
 #include "version/row_partition.h"
 
 namespace tessera::version {
 
-// Where each plane goes; they may be the same writer.
-struct PlaneWriters {
-  storage::ExtentWriter* codes = nullptr;
-  storage::ExtentWriter* fine = nullptr;
-  storage::ExtentWriter* raw = nullptr;
-};
+// Where each plane goes, in the order of PlanesOf; they may be the same writer.
+using PlaneWriters = std::vector<storage::ExtentWriter*>;
 
 struct PartWriterOptions {
   uint32_t thread_count = 0;
   uint64_t batch_bytes = 0;  // planes of one batch; two batches are in memory
   std::function<void(uint64_t rows)> written = {};  // called with the rows of each batch written
-  const std::atomic<bool>* cancelled = nullptr;
+  BuildPace pace = {};
 };
 
 class PartWriter {
@@ -54,34 +51,31 @@ class PartWriter {
   absl::Status Write(const PartPlan& plan, const RowGroup& group, storage::VersionRecord* record);
 
  private:
-  // Where the planes of a part are in the batch's bytes.
-  struct Part {
-    uint32_t number = 0;
-    size_t codes = 0;
-    size_t fine = 0;
-    size_t raw = 0;
-    size_t end = 0;
-  };
   struct Batch {
-    std::vector<Part> parts;
+    uint32_t first_part = 0;
+    uint32_t end_part = 0;
+    std::vector<size_t> begins;  // in `bytes`, per part and plane
     std::vector<std::byte> bytes;
+
+    uint32_t parts() const { return end_part - first_part; }
   };
   struct Scratch {
     std::vector<float> head;
     std::vector<float> rows;
+    std::vector<std::byte> codes;
     std::vector<std::byte> fine;
   };
 
-  // Lays out the next parts from `part` on; returns the first part of the batch after.
-  uint32_t Plan(const PartPlan& plan, uint32_t part, uint32_t end, Batch* batch) const;
-  void Encode(const PartPlan& plan, const RowGroup& group, Batch* batch, size_t index,
+  // Lays out the next parts from `part` on, up to `end` at most.
+  void Plan(const PartPlan& plan, uint32_t part, uint32_t end, Batch* batch) const;
+  void Encode(const PartPlan& plan, const RowGroup& group, Batch* batch, uint32_t part,
               Scratch* scratch) const;
-  void WriteRawPlane(const RowGroup& group, uint32_t part, uint32_t rows, std::byte* plane) const;
   absl::Status Append(const PartPlan& plan, const Batch& batch, storage::VersionRecord* record);
 
   const base::VectorFieldSchema& field_;
   const index::HeadIndex& heads_;
   const index::Codec& codec_;
+  const std::vector<Plane> planes_;
   const PlaneWriters writers_;
   const PartWriterOptions options_;
   std::vector<Scratch> scratch_;  // per worker

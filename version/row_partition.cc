@@ -129,9 +129,7 @@ class RowGrouper {
                        absl::FunctionRef<absl::Status(const RowGroup&)> use);
   void Order(RowGroup* group) const;
   absl::Status CheckCancelled() const {
-    if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
-      return absl::CancelledError("the index build was cancelled");
-    }
+    TESSERA_RETURN_IF_ERROR(options_.pace.Check());
     return absl::OkStatus();
   }
 

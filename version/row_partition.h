@@ -9,7 +9,6 @@
 // Threads: one at a time.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,6 +20,7 @@
 #include "absl/status/statusor.h"
 
 #include "base/types.h"
+#include "version/build_pace.h"
 #include "version/context.h"
 #include "version/location_table.h"
 #include "version/record_spool.h"
@@ -125,7 +125,7 @@ class RowGroup {
 struct PartitionOptions {
   uint64_t group_bytes = 0;   // of the rows of one group
   uint64_t buffer_bytes = 0;  // of all spools being written
-  const std::atomic<bool>* cancelled = nullptr;
+  BuildPace pace = {};
 };
 
 // Calls `use` with all parts of the plan in order, in groups.

@@ -181,7 +181,7 @@ TEST(Database, BatchLargerThanTheMemoryForFreshRowsIsRefused) {
   ASSERT_OK_AND_ASSIGN(auto a, database->GetCollection("a"));
   PointMaker maker(schema, 1, 2);
   EXPECT_THAT(a->Upsert(MakePoints(maker, 20'000), Ack::kWal),
-              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("are allowed")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("are allowed")));
   EXPECT_THAT(a->Count(), IsOkAndHolds(0U));
   // Smaller batches are absorbed as they come.
   Model model(schema);

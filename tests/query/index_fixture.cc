@@ -217,6 +217,7 @@ void TestIndex::WriteLists() {
   }
   planes_->part_begin.push_back(static_cast<uint32_t>(planes_->parts.size()));
   TESSERA_CHECK(writer->Finish().ok());
+  writer->Keep();
 }
 
 void TestIndex::WritePart(uint32_t list, std::span<const size_t> numbers,
@@ -227,8 +228,10 @@ void TestIndex::WritePart(uint32_t list, std::span<const size_t> numbers,
   planes->parts.push_back({.list = list,
                            .rows = count,
                            .first_block = static_cast<uint32_t>(planes->positions / 64),
+                           .code_unit = static_cast<uint32_t>(planes->codes.size()),
                            .fine_unit = static_cast<uint32_t>(planes->fine.size()),
-                           .raw_unit = static_cast<uint32_t>(planes->raw.size())});
+                           .raw_unit = static_cast<uint32_t>(planes->raw.size()),
+                           .planes = nullptr});
   std::vector<float> head(field.dim);
   heads_->DecodeHead(list, head.data());
   std::vector<float> part_vectors;
@@ -286,20 +289,20 @@ void TestIndex::MakeView() {
                                                : absl::DataLossError("wrong checksum");
     };
   };
-  view->codes = std::make_unique<storage::FrameTable>(*cache_, storage::Priority::kCodes,
-                                                      planes.codes, check(planes.codes_crc));
+  const auto set = view->plane_sets.emplace_back(std::make_shared<PlaneSet>());
+  for (ListPart& part : view->parts) part.planes = set.get();
+  set->codes.emplace(*cache_, storage::Priority::kCodes, planes.codes, check(planes.codes_crc));
   const size_t fine_bytes = codec_->FineRecordBytes();
   if (fine_bytes > 0) {
-    view->fine = std::make_unique<storage::FrameTable>(*cache_, storage::Priority::kFine,
-                                                       planes.fine, check(planes.fine_crc));
+    view->fine_plane = true;
+    set->fine.emplace(*cache_, storage::Priority::kFine, planes.fine, check(planes.fine_crc));
     view->fine_rows_per_unit =
         static_cast<uint32_t>(FineUnitBytes(options_, fine_bytes) / fine_bytes);
   }
-  view->raw = std::make_unique<storage::FrameTable>(
-      *cache_, storage::Priority::kRaw, planes.raw,
-      [this](uint32_t unit, std::span<const std::byte> bytes) {
-        return index::ValidateRawUnit(options_.field, planes_->raw_rows[unit], bytes);
-      });
+  set->raw.emplace(*cache_, storage::Priority::kRaw, planes.raw,
+                   [this](uint32_t unit, std::span<const std::byte> bytes) {
+                     return index::ValidateRawUnit(options_.field, planes_->raw_rows[unit], bytes);
+                   });
   view->raw_rows_per_unit = index::RawRowsPerUnit(options_.field);
   view->fetch_fine = options_.fetch_fine;
   const absl::Status valid = Validate(*view);

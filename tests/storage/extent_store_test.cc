@@ -69,6 +69,7 @@ TEST(ExtentStore, ExtentsComeBackFromTheRealFileSystem) {
       written.emplace_back(ref, std::move(text));
     }
     ASSERT_OK(writer->Finish());
+    writer->Keep();
     EXPECT_THAT(writer->files(), SizeIs(testing::Ge(4u)));
     for (const auto& [ref, text] : written) {
       EXPECT_THAT(store->Read(ref), IsOkAndHolds(text));
@@ -139,6 +140,7 @@ TEST(ExtentStore, DamagedHeadersAreRefused) {
     const std::unique_ptr<ExtentWriter> writer = store->NewWriter();
     ASSERT_OK(writer->Append(Bytes("abc"), kPlaneAlignment));
     ASSERT_OK(writer->Finish());
+    writer->Keep();
   }
   for (uint64_t at = 0; at < 20; ++at) {
     auto store = MustOpen(fs, kDir, 1);
@@ -200,6 +202,7 @@ TEST(ExtentStore, FileNumbersAreNeverUsedAgain) {
       EXPECT_GT(ref.file, last);
       last = ref.file;
       ASSERT_OK(writer->Finish());
+      writer->Keep();
     }
     EXPECT_EQ(store->next_file(), last + 1);
   }
@@ -233,6 +236,35 @@ TEST(ExtentStore, UnfinishedWritersLeaveNothingBehind) {
   EXPECT_THAT(fs.Files(), IsEmpty());
 }
 
+// What was built in vain must not wait for the next publish: it is as large as an index.
+TEST(ExtentStore, FinishedFilesGoWithTheirWriterUnlessTheyAreKept) {
+  FaultFs fs;
+  auto store = MustOpen(fs, kDir, 1);
+  ExtentRef dropped;
+  ExtentRef pinned;
+  ExtentRef kept;
+  ExtentPin pin;
+  {
+    const std::unique_ptr<ExtentWriter> writer = store->NewWriter();
+    ASSERT_OK_AND_ASSIGN(dropped, writer->Append(Bytes("abc"), kPlaneAlignment));
+    ASSERT_OK(writer->Finish());
+    const std::unique_ptr<ExtentWriter> read_on = store->NewWriter();
+    ASSERT_OK_AND_ASSIGN(pinned, read_on->Append(Bytes("def"), kPlaneAlignment));
+    ASSERT_OK(read_on->Finish());
+    pin = store->Pin({pinned.file});
+    const std::unique_ptr<ExtentWriter> published = store->NewWriter();
+    ASSERT_OK_AND_ASSIGN(kept, published->Append(Bytes("ghi"), kPlaneAlignment));
+    ASSERT_OK(published->Finish());
+    published->Keep();
+    EXPECT_EQ(store->disk_bytes(), 3u * 8192);
+  }
+  EXPECT_THAT(fs.Files(), ElementsAre(store->FilePath(kept.file)));
+  EXPECT_EQ(store->disk_bytes(), 8192u);
+  EXPECT_THAT(store->Read(dropped), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(store->Read(pinned), IsOkAndHolds("def"));
+  EXPECT_THAT(store->Read(kept), IsOkAndHolds("ghi"));
+}
+
 TEST(ExtentStore, RemoveUnreferencedSparesLiveFilesAndWriters) {
   FaultFs fs;
   auto store = MustOpen(fs, kDir, 1);
@@ -241,6 +273,7 @@ TEST(ExtentStore, RemoveUnreferencedSparesLiveFilesAndWriters) {
     const std::unique_ptr<ExtentWriter> writer = store->NewWriter();
     ASSERT_OK_AND_ASSIGN(refs.emplace_back(), writer->Append(Bytes("abc"), kPlaneAlignment));
     ASSERT_OK(writer->Finish());
+    writer->Keep();
   }
   const std::unique_ptr<ExtentWriter> unpublished = store->NewWriter();
   ASSERT_OK_AND_ASSIGN(refs.emplace_back(), unpublished->Append(Bytes("abc"), kPlaneAlignment));
@@ -306,6 +339,7 @@ TEST(ExtentStore, FinishedFilesSurviveEveryPowerCut) {
       if (!writer->Finish().ok()) {
         return;
       }
+      writer->Keep();
       finished->insert(finished->end(), refs.begin(), refs.end());
     }
   };
@@ -335,6 +369,7 @@ TEST(ExtentStore, FinishedFilesSurviveEveryPowerCut) {
       const std::unique_ptr<ExtentWriter> writer = store->NewWriter();
       ASSERT_OK_AND_ASSIGN(const ExtentRef ref, writer->Append(Bytes("abc"), kListAlignment));
       ASSERT_OK(writer->Finish());
+      writer->Keep();
       EXPECT_FALSE(live.contains(ref.file));
       EXPECT_THAT(store->Read(ref), IsOkAndHolds("abc"));
     }

@@ -74,6 +74,7 @@ class PageCacheTest : public testing::Test {
       crcs.push_back(ref->crc);
     }
     EXPECT_OK(writer->Finish());
+    writer->Keep();
     auto verifier = [this, number](uint32_t unit, std::span<const std::byte> bytes) {
       return base::Crc32c(bytes) == crcs_[number][unit]
                  ? absl::OkStatus()

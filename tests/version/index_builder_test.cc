@@ -76,7 +76,13 @@ void ExpectHolds(Context& context, const IndexVersion& version, const query::Liv
 // Reads every unit of every plane, so that all of them pass their checks.
 void ExpectReadable(const IndexVersion& version) {
   const query::IndexView& view = *version.view;
-  for (storage::FrameTable* table : {view.codes.get(), view.fine.get(), view.raw.get()}) {
+  std::vector<storage::FrameTable*> tables;
+  for (const auto& set : view.plane_sets) {
+    tables.push_back(&*set->codes);
+    tables.push_back(set->fine.has_value() ? &*set->fine : nullptr);
+    tables.push_back(&*set->raw);
+  }
+  for (storage::FrameTable* table : tables) {
     if (table == nullptr) continue;
     for (uint32_t unit = 0; unit < table->unit_count(); ++unit) {
       storage::CacheGuard guard;
@@ -255,7 +261,8 @@ TEST(IndexBuilder, ReportsItsPhases) {
 }
 
 TEST(IndexBuilder, CancelledBuildLeavesNothing) {
-  for (const std::string_view at : {"train", "assign", "write"}) {
+  // At the last one everything is written and only the calibration is missing.
+  for (const std::string_view at : {"train", "assign", "write", "calibrate"}) {
     SCOPED_TRACE(at);
     FaultFs fs;
     const auto context = MakeContext(fs);
@@ -301,7 +308,8 @@ TEST(IndexBuilder, EveryFailingOperationIsAnAnswer) {
     const auto context = MakeContext(fs);
     const auto spool = RowSet(SmallField(), {.rows = 400}, 1).Spool(*context);
     const int64_t before = fs.operations();
-    ASSERT_OK(BuildIndex(*context, SmallField(), *spool, 1, {.memory_bytes = 100 << 10}));
+    const auto built = BuildIndex(*context, SmallField(), *spool, 1, {.memory_bytes = 100 << 10});
+    ASSERT_OK(built);
     operations = fs.operations() - before;
   }
   ASSERT_GT(operations, 10);
@@ -339,17 +347,20 @@ class AppendTest : public testing::Test {
     auto built = AppendToIndex(*context_, version_, live_, *spool, version_->record.generation + 1,
                                options_);
     ASSERT_OK(built);
-    Publish(*std::move(built));
+    ASSERT_TRUE(std::holds_alternative<BuiltIndex>(*built));
+    Publish(std::get<BuiltIndex>(*std::move(built)));
     live_ = CarryLive(live_, *version_);
     rows_->Append(added);
     dead_.resize(rows_->size());
   }
 
   void Publish(BuiltIndex built) {
-    writers_ = std::move(built.writers);
-    auto version = OpenIndexVersion(*context_, field_, std::move(built.record));
+    for (const auto& writer : built.writers) writer->Keep();
+    auto version = OpenIndexVersion(*context_, field_, std::move(built.record),
+                                    {.base = std::move(built.base)});
     ASSERT_OK(version);
     version_ = *version;
+    version_->AdoptFrames();
     ASSERT_OK(context_->extents->RemoveUnreferenced(version_->files()));
   }
 
@@ -384,7 +395,6 @@ class AppendTest : public testing::Test {
   const base::VectorFieldSchema field_ = SmallField();
   const BuildOptions options_ = {.threads = 2, .memory_bytes = kAmpleMemory};
   std::unique_ptr<TestContext> context_ = MakeContext(fs_);
-  std::vector<std::unique_ptr<storage::ExtentWriter>> writers_;
   std::shared_ptr<const IndexVersion> version_;
   std::unique_ptr<RowSet> rows_;
   std::vector<bool> dead_;
@@ -405,7 +415,7 @@ TEST_F(AppendTest, OldAndNewRowsAreHeldAndFound) {
     Kill({killed.begin(), killed.end()});
     Append(1 + rng() % 150);
     ASSERT_NO_FATAL_FAILURE(ExpectRight());
-    EXPECT_LE(version_->locations.segments().size(), 9u);
+    EXPECT_LE(version_->locations.segment_count(), 9u);
   }
   EXPECT_EQ(version_->record.generation, 13u);
   EXPECT_EQ(version_->record.counters.at("built_rows"), 2000u);
@@ -491,6 +501,42 @@ TEST_F(AppendTest, CalibrationIsMeasuredAnewWhenTheRowsHaveGrown) {
   EXPECT_EQ(view().calibration, first);
   Append(400);
   EXPECT_EQ(view().calibration.rows(), 1700u);
+}
+
+TEST_F(AppendTest, RowsUnlikeTheIndexAreAnOutcomeOfTheirOwnAndWriteNothing) {
+  Build(1500);
+  const size_t files = ExtentFileCount(fs_);
+  // Around other centres, and twice as far apart.
+  const RowSet other(field_, {.rows = 1000, .first_row = next_row_, .noise = 5}, TestSeed() + 99);
+  const auto spool = other.Spool(*context_);
+  const auto outcome = AppendToIndex(*context_, version_, live_, *spool, 2, options_);
+  ASSERT_OK(outcome);
+  ASSERT_TRUE(std::holds_alternative<RowsUnlikeIndex>(*outcome));
+  EXPECT_GT(std::get<RowsUnlikeIndex>(*outcome).rows, 256u);
+  EXPECT_EQ(ExtentFileCount(fs_), files);
+  ExpectRight();
+}
+
+TEST_F(AppendTest, YieldsOftenAndCanBeCancelledThere) {
+  Build(1500);
+  const auto spool = RowSet(field_, {.rows = 400, .first_row = next_row_}, 1).Spool(*context_);
+  BuildOptions options = options_;
+  size_t yields = 0;
+  std::atomic<bool> cancelled = false;
+  options.cancelled = &cancelled;
+  options.yield = [&] { ++yields; };
+  ASSERT_OK(AppendToIndex(*context_, version_, live_, *spool, 2, options));
+  EXPECT_GE(yields, 3u);
+  const size_t files = ExtentFileCount(fs_);
+  for (size_t at = 1; at <= yields; ++at) {
+    size_t seen = 0;
+    cancelled = false;
+    options.yield = [&] { cancelled = ++seen == at || cancelled; };
+    EXPECT_THAT(AppendToIndex(*context_, version_, live_, *spool, 2, options),
+                StatusIs(absl::StatusCode::kCancelled))
+        << at;
+    EXPECT_EQ(ExtentFileCount(fs_), files);
+  }
 }
 
 TEST_F(AppendTest, UnknownCountersAreKept) {

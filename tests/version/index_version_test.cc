@@ -32,6 +32,7 @@ class IndexVersionTest : public testing::Test {
     auto built = BuildIndex(*context_, field_, *spool, 1, {.memory_bytes = 32 << 20});
     ASSERT_OK(built);
     built_ = *std::move(built);
+    built_.base.reset();
   }
 
   absl::StatusOr<std::shared_ptr<const IndexVersion>> Open(

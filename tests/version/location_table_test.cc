@@ -35,6 +35,7 @@ class LocationTableTest : public testing::Test {
     auto written = segment.Finish();
     EXPECT_OK(written);
     EXPECT_OK(writer->Finish());
+    writer->Keep();
     return *std::move(written);
   }
 
@@ -55,8 +56,8 @@ TEST_F(LocationTableTest, FindsEveryRowAndNoOther) {
     SCOPED_TRACE(count);
     const std::map<uint64_t, uint64_t> pairs = RandomPairs(rng, count);
     const LocationTable table(*context_->cache, {Write(pairs)});
-    EXPECT_EQ(table.segments()[0].rows, count);
-    EXPECT_EQ(table.segments()[0].first_rows.size(), (count + 254) / 255);
+    EXPECT_EQ(table.segment(0).rows, count);
+    EXPECT_EQ(table.segment(0).first_rows.size(), (count + 254) / 255);
     std::vector<base::RowId> asked;
     for (uint64_t row = 0; row < std::min<uint64_t>(20 * count + 2, 100'000); ++row) {
       asked.push_back({row});
