@@ -5,17 +5,9 @@
 #include "base/check.h"
 
 namespace tessera::db {
-namespace {
-
-size_t VectorBytes(const base::VectorFieldSchema& field) {
-  return field.dim * base::ElementBytes(field.type);
-}
-
-}  // namespace
-
 WriterState::WriterState(const base::CollectionSchema& schema) : indexes_(schema.vectors.size()) {
   for (const base::VectorFieldSchema& field : schema.vectors) {
-    fields_.emplace_back(field, VectorBytes(field));
+    fields_.emplace_back(field, base::VectorBytes(field));
   }
 }
 
@@ -158,7 +150,7 @@ void WriterState::FillView(ReadView* view) {
 }
 
 void WriterState::Clear() {
-  for (Field& field : fields_) field = Field(field.schema, VectorBytes(field.schema));
+  for (Field& field : fields_) field = Field(field.schema, base::VectorBytes(field.schema));
   indexes_.assign(fields_.size(), nullptr);
   fresh_sequence_ = {};
   fresh_begin_ = 0;
