@@ -1,6 +1,7 @@
 #include "api/call_memory.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 
@@ -10,7 +11,7 @@
 namespace tessera::api {
 
 CallMemory::Lease::~Lease() {
-  if (memory_ != nullptr) memory_->Release(bytes_);
+  if (memory_ != nullptr) memory_->Release(*this);
 }
 
 absl::Status CallMemory::CheckSize(std::string_view what, uint64_t bytes) const {
@@ -25,16 +26,42 @@ absl::Status CallMemory::CheckSize(std::string_view what, uint64_t bytes) const 
 
 void CallMemory::Grow(Lease* lease, uint64_t bytes) {
   used_ += bytes - lease->bytes_;
+  if (!lease->share_.empty()) shares_[lease->share_] += bytes - lease->bytes_;
   lease->memory_ = this;
   lease->bytes_ = bytes;
+}
+
+bool CallMemory::FitsShare(const Lease& lease, uint64_t bytes) const {
+  const auto share = shares_.find(lease.share_);
+  // Who has begun goes on: the others may wait for its end.
+  if (share == shares_.end() || lease.bytes_ > 0) return true;
+  return share->second + bytes <= bytes_max_ / 2;
+}
+
+bool CallMemory::WaitsBefore(const Lease& lease) const {
+  if (lease.bytes_ > 0) return false;
+  for (const Waiter& waiter : waiters_) {
+    const bool same = !lease.share_.empty() && waiter.lease->share_ == lease.share_;
+    if (same || FitsShare(*waiter.lease, waiter.bytes)) return true;
+  }
+  return false;
 }
 
 bool CallMemory::TryGrow(Lease* lease, uint64_t bytes) {
   if (bytes < kSmallBytes || bytes <= lease->bytes_) return true;
   base::MutexLock lock(&mu_);
-  if (!Fits(*lease, bytes) || (lease->bytes_ == 0 && !waiters_.empty())) return false;
+  if (!Fits(*lease, bytes) || !FitsShare(*lease, bytes) || WaitsBefore(*lease)) return false;
   Grow(lease, bytes);
   return true;
+}
+
+void CallMemory::Shrink(Lease* lease, uint64_t bytes) {
+  const uint64_t kept = bytes < kSmallBytes ? 0 : bytes;
+  if (kept >= lease->bytes_) return;
+  Lease rest(lease->share_);
+  rest.memory_ = this;
+  rest.bytes_ = lease->bytes_ - kept;
+  lease->bytes_ = kept;
 }
 
 void CallMemory::Wait(uint64_t id, Lease* lease, uint64_t bytes, base::Deadline deadline, Done done) {
@@ -80,11 +107,15 @@ void CallMemory::End(uint64_t waiter, const std::function<absl::Status(const Wai
   Tell(std::move(served));
 }
 
-void CallMemory::Release(uint64_t bytes) {
+void CallMemory::Release(const Lease& lease) {
   std::list<Waiter> served;
   {
     base::MutexLock lock(&mu_);
-    used_ -= bytes;
+    used_ -= lease.bytes_;
+    if (const auto share = shares_.find(lease.share_); share != shares_.end()) {
+      share->second -= lease.bytes_;
+      if (share->second == 0) shares_.erase(share);
+    }
     served = TakeServed();
   }
   Tell(std::move(served));
@@ -92,9 +123,17 @@ void CallMemory::Release(uint64_t bytes) {
 
 std::list<CallMemory::Waiter> CallMemory::TakeServed() {
   std::list<Waiter> served;
-  while (!waiters_.empty() && Fits(*waiters_.front().lease, waiters_.front().bytes)) {
-    Grow(waiters_.front().lease, waiters_.front().bytes);
-    served.splice(served.end(), waiters_, waiters_.begin());
+  std::set<std::string_view> full;  // shares of those passed by
+  for (auto next = waiters_.begin(); next != waiters_.end();) {
+    const auto waiter = next++;
+    Lease& lease = *waiter->lease;
+    if (full.contains(lease.share_) || !FitsShare(lease, waiter->bytes)) {
+      full.insert(lease.share_);
+      continue;
+    }
+    if (!Fits(lease, waiter->bytes)) break;
+    Grow(&lease, waiter->bytes);
+    served.splice(served.end(), waiters_, waiter);
   }
   return served;
 }

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -32,11 +34,17 @@ class CallMemory {
   class Lease {
    public:
     Lease() = default;
+    // Leases of one `share` (not "") begin within half of all memory together, or one of them alone
+    // with all of it: calls that wait for a collection must not keep those of others from memory.
+    explicit Lease(std::string share) : share_(std::move(share)) {}
     Lease(Lease&& other) noexcept
-        : memory_(std::exchange(other.memory_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+        : memory_(std::exchange(other.memory_, nullptr)),
+          bytes_(std::exchange(other.bytes_, 0)),
+          share_(std::move(other.share_)) {}
     Lease& operator=(Lease&& other) noexcept {
       std::swap(memory_, other.memory_);
       std::swap(bytes_, other.bytes_);
+      std::swap(share_, other.share_);
       return *this;
     }
     Lease(const Lease&) = delete;
@@ -48,6 +56,7 @@ class CallMemory {
     friend class CallMemory;
     CallMemory* memory_ = nullptr;
     uint64_t bytes_ = 0;
+    std::string share_;
   };
 
   // Who waits longer than `wait_max` is refused. `timers` outlive it.
@@ -60,6 +69,10 @@ class CallMemory {
   // Grows `lease` to `bytes` in all, if they are free and nobody waits who came before.
   // Who holds something already goes first: the others may be waiting for just that.
   bool TryGrow(Lease* lease, uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Gives back what is beyond `bytes`. Before a wait: who waits while holding much may be what the
+  // others wait for.
+  void Shrink(Lease* lease, uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Grows it as soon as that is possible, then calls `done` once, with OK, kResourceExhausted after
   // wait_max, kDeadlineExceeded or, after Cancel, kCancelled; perhaps at once, perhaps on another
@@ -87,12 +100,16 @@ class CallMemory {
   bool Fits(const Lease& lease, uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return used_ - lease.bytes_ + bytes <= bytes_max_;
   }
+  bool FitsShare(const Lease& lease, uint64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether somebody waits whose turn is before that of a lease that begins now.
+  bool WaitsBefore(const Lease& lease) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Grow(Lease* lease, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Release(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mu_);
+  void Release(const Lease& lease) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the wait with the status that `why` gives, unless it has ended.
   void End(uint64_t waiter, const std::function<absl::Status(const Waiter&)>& why)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Serves those at the front who fit; their `done` is to be called without the lock.
+  // Serves those who fit, in their order, as far as nobody who only waits for memory is passed by;
+  // their `done` is to be called without the lock.
   std::list<Waiter> TakeServed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Tell(std::list<Waiter> served) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -101,6 +118,7 @@ class CallMemory {
   Timers& timers_;
   base::Mutex mu_;
   uint64_t used_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<std::string, uint64_t, std::less<>> shares_ ABSL_GUARDED_BY(mu_);  // of used_; none is 0
   std::atomic<uint64_t> last_waiter_{0};
   std::list<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
 };

@@ -69,7 +69,8 @@ size_t ToBatch(const base::CollectionSchema& schema, std::span<const db::Point> 
 // --- Reads ---
 void ToProto(const base::CollectionSchema& schema, db::StoredPoint&& point,
              v1::RetrievedPoint* out);
-absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point);
+absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point,
+                                          bool payload_as_text = false);
 
 // --- Search ---
 // One query as floats. Errors: kInvalidArgument (both forms, wrong size).

@@ -309,12 +309,16 @@ void ToProto(const base::CollectionSchema& schema, db::StoredPoint&& point,
                                            : ToPayloadText(point.payload));
 }
 
-absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point) {
+absl::StatusOr<db::StoredPoint> FromProto(const v1::RetrievedPoint& point, bool payload_as_text) {
   db::StoredPoint out;
   TESSERA_ASSIGN_OR_RETURN(out.id, FromProto(point.id()));
   out.version = point.version();
   out.vectors = VectorsFromProto(point);
-  TESSERA_ASSIGN_OR_RETURN(out.payload, FromPayloadText(point.payload()));
+  if (payload_as_text) {
+    out.payload_json = point.payload();
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(out.payload, FromPayloadText(point.payload()));
+  }
   return out;
 }
 

@@ -87,6 +87,22 @@ void KeepLast(std::vector<db::Point>* batch) {
   batch->erase(batch->begin(), first.base());
 }
 
+// What a parsed payload takes: a Value of many small numbers has little text and much memory.
+uint64_t ValueBytes(const base::Value& value) {
+  constexpr uint64_t kMemberBytes = 96;  // node of a map and its key's heap block
+  uint64_t bytes = sizeof(base::Value);
+  if (const std::string* text = value.string()) bytes += text->size();
+  if (const base::Value::List* list = value.list()) {
+    for (const base::Value& element : *list) bytes += ValueBytes(element);
+  }
+  if (const base::Value::Object* object = value.object()) {
+    for (const auto& [key, member] : *object) {
+      bytes += kMemberBytes + key.size() + ValueBytes(member);
+    }
+  }
+  return bytes;
+}
+
 }  // namespace
 
 absl::StatusOr<IngestSummary> UpsertBatch(db::Collection& collection, std::vector<db::Point> batch,
@@ -100,7 +116,7 @@ absl::StatusOr<IngestSummary> UpsertBatch(db::Collection& collection, std::vecto
 void HeldPoints::Add(std::vector<db::Point> points) {
   constexpr uint64_t kPointBytes = 256;
   for (db::Point& point : points) {
-    bytes_ += kPointBytes + point.payload_json.size();
+    bytes_ += kPointBytes + point.payload_json.size() + ValueBytes(point.payload);
     for (const db::FieldVector& vector : point.vectors) bytes_ += vector.bytes.size();
     points_.push_back(std::move(point));
   }

@@ -18,22 +18,25 @@ OnCancel::OnCancel(const std::atomic<bool>* flag, std::function<void()> action)
 OnCancel::~OnCancel() {
   if (!thread_.joinable()) return;
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    base::MutexLock lock(&mu_);
     ended_ = true;
-    wake_.notify_one();
+    wake_.Signal();
   }
   thread_.join();
 }
 
 void OnCancel::Run() {
-  std::unique_lock<std::mutex> lock(mu_);
-  while (!ended_) {
-    if (flag_->load()) {
-      lock.unlock();
-      action_();
-      return;
+  for (;;) {
+    {
+      base::MutexLock lock(&mu_);
+      if (ended_) return;
+      if (!flag_->load()) {
+        wake_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kPollInterval);
+        continue;
+      }
     }
-    wake_.wait_for(lock, kPollInterval);
+    action_();
+    return;
   }
 }
 

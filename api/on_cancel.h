@@ -5,10 +5,12 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <thread>
+
+#include "absl/base/thread_annotations.h"
+
+#include "base/mutex.h"
 
 namespace tessera::api {
 
@@ -26,9 +28,9 @@ class OnCancel {
 
   const std::atomic<bool>* const flag_;
   const std::function<void()> action_;
-  std::mutex mu_;
-  std::condition_variable wake_;
-  bool ended_ = false;  // guarded by mu_
+  base::Mutex mu_;
+  base::CondVar wake_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

@@ -140,12 +140,13 @@ class RemoteClient : public Client {
     request.set_limit(limit);
     request.set_with_payload(with.payload);
     request.set_with_vectors(with.vectors);
+    request.set_reply_bytes_max(with.bytes_max);
     v1::ScrollResponse response;
     grpc::ClientContext context;
     TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Scroll(&context, request, &response)));
     db::ScrollPage page;
     for (const v1::RetrievedPoint& point : response.points()) {
-      TESSERA_ASSIGN_OR_RETURN(page.points.emplace_back(), FromProto(point));
+      TESSERA_ASSIGN_OR_RETURN(page.points.emplace_back(), FromProto(point, with.payload_as_text));
     }
     if (response.has_next_offset()) {
       TESSERA_ASSIGN_OR_RETURN(page.next_offset, FromProto(response.next_offset()));
@@ -184,13 +185,13 @@ class RemoteClient : public Client {
     for (const base::PointId& id : ids) api::ToProto(id, request.add_ids());
     request.set_with_payload(with.payload);
     request.set_with_vectors(with.vectors);
-    request.set_reply_bytes_max(kReplyBytesWanted);
+    request.set_reply_bytes_max(with.bytes_max);
     v1::GetResponse response;
     grpc::ClientContext context;
     TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Get(&context, request, &response)));
     std::vector<db::StoredPoint> points;
     for (const v1::RetrievedPoint& point : response.points()) {
-      TESSERA_ASSIGN_OR_RETURN(points.emplace_back(), FromProto(point));
+      TESSERA_ASSIGN_OR_RETURN(points.emplace_back(), FromProto(point, with.payload_as_text));
     }
     return points;
   }

@@ -29,8 +29,6 @@ namespace {
 constexpr uint64_t kQuotaBytesMin = 16 * kRequestBytesFloor;
 // How long a call waits for room before it is refused.
 constexpr absl::Duration kCallMemoryWait = absl::Seconds(30);
-// Calls that have come and found no thread.
-constexpr size_t kWaitingCallsMax = 4096;
 constexpr int kStreamsPerConnectionMax = 1024;
 // At once; each has a thread, which mostly waits for its client.
 constexpr int kBulkLoadsMax = 16;
@@ -50,10 +48,19 @@ int Cores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// For reads, and again for writes, which may wait for a log or an absorption and must not keep reads
-// waiting. More than cores: some of them wait for a disk.
-int CallThreads() {
+// Threads for the calls of one collection. More than cores: some of them wait for a disk or a log.
+int ShareThreads() {
   return std::clamp(2 * Cores(), 4, 64);
+}
+
+Executor::Options ReadThreads() {
+  return {.threads_max = 2 * ShareThreads(), .share_threads_max = ShareThreads()};
+}
+
+// Writes may wait for minutes, for an absorption or a lock of their collection; there is room for the
+// writes of many such collections.
+Executor::Options WriteThreads() {
+  return {.threads_max = std::max(32, 2 * ShareThreads()), .share_threads_max = ShareThreads()};
 }
 
 // What gRPC itself takes; from there to RequestBytesMax we answer, with the limit in the details.
@@ -82,15 +89,17 @@ class GrpcServer final : public Server {
   GrpcServer(db::Database& database, const ServerOptions& options)
       : memory_(std::max(options.buffer_bytes_max / 4 * 3, 4 * kRequestBytesFloor), kCallMemoryWait,
                 timers_),
-        reads_(CallThreads(), kWaitingCallsMax),
-        writes_(CallThreads(), kWaitingCallsMax),
-        ingests_(Cores(), kWaitingCallsMax),
+        reads_(ReadThreads()),
+        writes_(WriteThreads()),
+        ingests_(WriteThreads()),
         context_{.database = database,
                  .memory = memory_,
                  .timers = timers_,
                  .streams = streams_,
                  .request_bytes_max = RequestBytesMax(options),
                  .reply_bytes_max = ReplyBytesMax(options),
+                 .search_threads = static_cast<uint64_t>(
+                     options.search_threads > 0 ? options.search_threads : Cores()),
                  .ingest_idle_timeout = options.ingest_idle_timeout},
         path_{.reads = reads_,
               .writes = writes_,

@@ -28,6 +28,9 @@ struct ServerOptions {
   // answer kResourceExhausted; so does a call that needs more alone, at once and for good.
   uint64_t buffer_bytes_max = 4 * kRequestBytesMax;
 
+  // Threads of one batch of searches, as the database has them; 0: one per core.
+  int search_threads = 0;
+
   // An ingest whose client sends nothing for so long is ended (kDeadlineExceeded): it may keep other
   // writers from its collection.
   absl::Duration ingest_idle_timeout = absl::Seconds(60);

@@ -3,14 +3,13 @@
 #include <charconv>
 #include <optional>
 
-#include <simdjson.h>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 #include "base/coding.h"
 #include "base/string_id.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace tessera::base {
 namespace {
@@ -129,7 +128,7 @@ absl::StatusOr<PointId> PointId::Parse(std::string_view text) {
   }
   if (const std::optional<uint64_t> number = ParseNumber(text)) return PointId(*number);
   if (const std::optional<Uuid> uuid = ParseUuid(text)) return PointId(*uuid);
-  if (!simdjson::validate_utf8(text.data(), text.size())) {
+  if (!IsUtf8(text)) {
     return absl::InvalidArgumentError("point id is not UTF-8");
   }
   return PointId(std::string(text));

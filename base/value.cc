@@ -28,7 +28,7 @@ namespace tessera::base {
 namespace {
 
 // Kept parsers hold about ten times the largest text they saw; larger texts get one of their own.
-constexpr size_t kKeptParserTextBytes = size_t{64} << 10;
+constexpr size_t kKeptParserTextBytes = size_t{8} << 10;
 
 constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD

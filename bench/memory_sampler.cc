@@ -12,24 +12,27 @@ constexpr std::chrono::milliseconds kPeriod{10};
 }  // namespace
 
 MemorySampler::MemorySampler(std::function<uint64_t()> read)
-    : read_(std::move(read)), thread_([this] {
-        std::unique_lock<std::mutex> lock(mu_);
-        do {
-          peak_ = std::max(peak_, read_());
-        } while (!stop_.wait_for(lock, kPeriod, [this] { return stopping_; }));
-      }) {}
+    : read_(std::move(read)), thread_([this] { Loop(); }) {}
 
 MemorySampler::~MemorySampler() {
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    base::MutexLock lock(&mu_);
     stopping_ = true;
+    stop_.SignalAll();
   }
-  stop_.notify_all();
   thread_.join();
 }
 
+void MemorySampler::Loop() {
+  base::MutexLock lock(&mu_);
+  do {
+    peak_ = std::max(peak_, read_());
+    stop_.WaitUntil(&mu_, std::chrono::steady_clock::now() + kPeriod);
+  } while (!stopping_);
+}
+
 uint64_t MemorySampler::peak() {
-  const std::lock_guard<std::mutex> lock(mu_);
+  base::MutexLock lock(&mu_);
   peak_ = std::max(peak_, read_());
   return peak_;
 }

@@ -4,11 +4,13 @@
 // Threads: any.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <thread>
+
+#include "absl/base/thread_annotations.h"
+
+#include "base/mutex.h"
 
 namespace tessera::bench {
 
@@ -24,10 +26,12 @@ class MemorySampler {
 
  private:
   const std::function<uint64_t()> read_;
-  std::mutex mu_;
-  std::condition_variable stop_;
-  bool stopping_ = false;  // guarded by mu_
-  uint64_t peak_ = 0;      // guarded by mu_
+  void Loop();
+
+  base::Mutex mu_;
+  base::CondVar stop_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t peak_ ABSL_GUARDED_BY(mu_) = 0;
   std::thread thread_;
 };
 

@@ -16,6 +16,7 @@
 #include "base/strings.h"
 #include "db/collection.h"
 #include "db/make_room.h"
+#include "db/payload_merge.h"
 #include "db/validate.h"
 
 namespace tessera::db {
@@ -52,19 +53,6 @@ std::string EncodeFresh(uint64_t version, std::string_view vector) {
   base::PutU64(&value, version);
   value.append(vector);
   return value;
-}
-
-base::Value Merged(const base::Value& old, const base::Value& changes) {
-  base::Value::Object merged;
-  if (old.object() != nullptr) merged = *old.object();
-  for (const auto& [key, value] : *changes.object()) {
-    if (value.is_null()) {
-      merged.erase(key);
-    } else {
-      merged.insert_or_assign(key, value);
-    }
-  }
-  return base::Value(std::move(merged));
 }
 
 // A write's look-ups and its change of the row store.
@@ -194,6 +182,7 @@ absl::Status Write::Commit(WriterState& state) {
 }
 
 absl::Status Write::MergePayloads(const base::Value& payload) {
+  const PayloadMerger merger(payload);
   uint64_t merged_bytes = 0;
   for (const OldRow& entry : old_) {
     // One by one: each record may have a payload of kPayloadBytesMax.
@@ -205,11 +194,7 @@ absl::Status Write::MergePayloads(const base::Value& payload) {
           absl::StrCat("point ", entry.id.ToString(), " has no record in the row store"));
     }
     TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[0]));
-    base::Value old;
-    if (!record.payload_json.empty()) {
-      TESSERA_ASSIGN_OR_RETURN(old, base::ParseJson(record.payload_json));
-    }
-    record.payload_json = Merged(old, payload).ToJson();
+    TESSERA_ASSIGN_OR_RETURN(record.payload_json, merger.Merge(record.payload_json));
     if (record.payload_json.size() > kPayloadBytesMax) {
       return absl::InvalidArgumentError(absl::StrCat(
           "the payload of point ", entry.id.ToString(), " would have ",

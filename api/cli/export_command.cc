@@ -72,7 +72,7 @@ absl::StatusOr<uint64_t> ExportLines(Client& client, const base::CollectionSchem
     const std::string line = JsonLine()
                                  .Id("id", point.id)
                                  .Json("vectors", JsonVectors(schema, point.vectors))
-                                 .Json("payload", point.payload.ToJson())
+                                 .Json("payload", JsonPayload(point))
                                  .ToString();
     if (file != nullptr) return file->Write(line + "\n");
     environment.out << line << "\n";

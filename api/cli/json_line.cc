@@ -57,10 +57,14 @@ std::string JsonVectors(const base::CollectionSchema& schema,
   return line.ToString();
 }
 
+std::string JsonPayload(const db::StoredPoint& point) {
+  return point.payload_json.empty() ? point.payload.ToJson() : point.payload_json;
+}
+
 std::string StoredPointJson(const base::CollectionSchema& schema, const db::StoredPoint& point,
                             bool with_vectors) {
   JsonLine line;
-  line.Id("id", point.id).Number("version", point.version).Json("payload", point.payload.ToJson());
+  line.Id("id", point.id).Number("version", point.version).Json("payload", JsonPayload(point));
   if (with_vectors) line.Json("vectors", JsonVectors(schema, point.vectors));
   return line.ToString();
 }

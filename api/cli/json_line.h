@@ -35,6 +35,9 @@ class JsonLine {
 std::string JsonText(std::string_view text);
 std::string JsonId(const base::PointId& id);
 
+// Of a point that was read with its payload as text or as a value; null when it has none.
+std::string JsonPayload(const db::StoredPoint& point);
+
 // {"field": [1.5, ...], ...} by the schema's element types; fields it does not have are left out.
 // Read as doubles and rounded to f32, the components are the same bits again.
 std::string JsonVectors(const base::CollectionSchema& schema,

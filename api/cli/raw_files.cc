@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/cli/commands.h"
+#include "api/cli/json_line.h"
 #include "api/formats/vector_reader.h"
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -115,7 +116,7 @@ absl::Status RawFiles::Add(const db::StoredPoint& point) {
     TESSERA_RETURN_IF_ERROR(ids_->Write(id + "\n"));
   }
   if (payload_ != nullptr) {
-    TESSERA_RETURN_IF_ERROR(payload_->Write(point.payload.ToJson() + "\n"));
+    TESSERA_RETURN_IF_ERROR(payload_->Write(JsonPayload(point) + "\n"));
   }
   return absl::OkStatus();
 }

@@ -7,32 +7,27 @@
 namespace tessera::api {
 namespace {
 
-constexpr size_t kPageBytes = size_t{4} << 20;
-// Points of a megabyte can follow small ones, so that a page is never trusted to stay as small.
-constexpr size_t kPagePointsMax = 256;
-
-size_t BytesOf(const db::StoredPoint& point) {
-  size_t bytes = sizeof(db::StoredPoint);
-  for (const db::FieldVector& vector : point.vectors) bytes += vector.bytes.size();
-  if (!point.payload.is_null()) bytes += point.payload.ToJson().size();
-  return bytes;
-}
+constexpr uint64_t kPageBytes = uint64_t{4} << 20;
+// What a point takes beside payload and vectors is bounded by their number.
+constexpr uint64_t kPagePointsMax = 4096;
 
 }  // namespace
+
+Scroller::Scroller(Client& client, std::string collection, std::optional<base::PointId> offset,
+                   db::Projection with)
+    : client_(client), collection_(std::move(collection)), next_(std::move(offset)), with_(with) {
+  with_.payload_as_text = true;
+  with_.bytes_max = kPageBytes;
+}
 
 absl::StatusOr<std::vector<db::StoredPoint>> Scroller::Next(uint64_t points_max) {
   // A server may answer a page without points although more follow.
   while (!ended_) {
-    const auto limit = static_cast<uint32_t>(std::min<uint64_t>(points_max, page_points_));
+    const auto limit = static_cast<uint32_t>(std::min(points_max, kPagePointsMax));
     TESSERA_ASSIGN_OR_RETURN(db::ScrollPage page, client_.Scroll(collection_, next_, limit, with_));
     next_ = std::move(page.next_offset);
     ended_ = !next_.has_value();
-    if (page.points.empty()) continue;
-    size_t bytes = 0;
-    for (const db::StoredPoint& point : page.points) bytes += BytesOf(point);
-    const size_t fit = kPageBytes / (bytes / page.points.size() + 1);
-    page_points_ = std::clamp<size_t>(fit, 1, kPagePointsMax);
-    return std::move(page.points);
+    if (!page.points.empty()) return std::move(page.points);
   }
   return std::vector<db::StoredPoint>();
 }

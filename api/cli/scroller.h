@@ -1,10 +1,10 @@
 // All points of a collection, page by page in the order of their ids, in bounded memory whatever
-// their payloads: pages have as many points as fit into a few megabytes.
+// their payloads: pages have as many points as fit into a few megabytes, and payloads stay text
+// (StoredPoint::payload_json).
 //
 // Threads: one.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -23,11 +23,7 @@ class Scroller {
  public:
   // From the first point with id >= `offset` on.
   Scroller(Client& client, std::string collection, std::optional<base::PointId> offset,
-           db::Projection with)
-      : client_(client),
-        collection_(std::move(collection)),
-        next_(std::move(offset)),
-        with_(with) {}
+           db::Projection with);
 
   // The next points, at most `points_max` (1 or more); empty at the end. Points written meanwhile
   // are among them or not; none comes twice.
@@ -40,8 +36,7 @@ class Scroller {
   Client& client_;
   const std::string collection_;
   std::optional<base::PointId> next_;
-  const db::Projection with_;
-  size_t page_points_ = 16;  // of the first page, when nothing is known of their size
+  db::Projection with_;
   bool ended_ = false;
 };
 

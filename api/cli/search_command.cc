@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "api/cli/search_run.h"
 #include "api/cli/target.h"
 #include "api/inputs/input_format.h"
+#include "api/score_threshold.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 
@@ -98,22 +100,13 @@ absl::StatusOr<base::VectorFieldSchema> FindField(const base::CollectionSchema& 
       "collection ", schema.name, " has no vector field \"", name, "\", it has ", known));
 }
 
-// What a threshold means depends on the metric, and one that nothing reaches is easily given.
 absl::Status CheckThreshold(const SearchFlags& flags, const base::VectorFieldSchema& field) {
   if (!flags.score_threshold.has_value()) return absl::OkStatus();
-  const float threshold = *flags.score_threshold;
-  if (field.metric == base::Metric::kL2 && threshold > 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--score-threshold is ", threshold,
-        ", but under l2 a score is minus the squared distance and never above 0, so that nothing "
-        "would be left; for distances up to D give -D*D"));
-  }
-  if (field.metric == base::Metric::kCosine && threshold > 1) {
-    return absl::InvalidArgumentError(absl::StrCat("--score-threshold is ", threshold,
-                                                   ", but under cosine a score is the cosine and "
-                                                   "never above 1, so that nothing would be left"));
-  }
-  return absl::OkStatus();
+  const std::optional<std::string_view> why =
+      WhyNothingReaches(field.metric, *flags.score_threshold);
+  if (!why.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--score-threshold is ", *flags.score_threshold, ", ", base::Sv(*why)));
 }
 
 // A word about answers that a threshold has left empty, all of them.

@@ -4,11 +4,10 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 
 #include "api/formats/element_convert.h"
@@ -95,10 +94,10 @@ class MemorySampler {
   // The largest sample; the last one is taken here.
   uint64_t Stop() {
     {
-      const std::lock_guard<std::mutex> lock(mu_);
+      base::MutexLock lock(&mu_);
       stopped_ = true;
+      wake_.SignalAll();
     }
-    wake_.notify_all();
     if (thread_.joinable()) {
       thread_.join();
       Sample();
@@ -108,12 +107,17 @@ class MemorySampler {
 
  private:
   void Loop() {
-    std::unique_lock<std::mutex> lock(mu_);
     do {
-      lock.unlock();
       Sample();
-      lock.lock();
-    } while (!wake_.wait_for(lock, kSampleInterval, [this] { return stopped_; }));
+    } while (!WaitForStop());
+  }
+
+  // True when there is to be no other sample.
+  bool WaitForStop() {
+    const SteadyClock::time_point until = SteadyClock::now() + kSampleInterval;
+    base::MutexLock lock(&mu_);
+    while (!stopped_ && SteadyClock::now() < until) wake_.WaitUntil(&mu_, until);
+    return stopped_;
   }
 
   void Sample() {
@@ -123,9 +127,9 @@ class MemorySampler {
   }
 
   Client& client_;
-  std::mutex mu_;
-  std::condition_variable wake_;
-  bool stopped_ = false;    // guarded by mu_
+  base::Mutex mu_;
+  base::CondVar wake_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t bytes_max_ = 0;  // the thread's; Stop's once the thread has ended
   std::thread thread_;
 };

@@ -57,6 +57,7 @@ absl::Status Serve(ServeFlags flags, const CliEnvironment& environment) {
     options.memory_limit -= flags.server.buffer_bytes_max;
   }
   options.threads = flags.threads;
+  flags.server.search_threads = flags.threads;
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<db::Database> database,
                            environment.open_database(flags.data, options));
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(*database, flags.server);

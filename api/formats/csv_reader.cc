@@ -6,13 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include <simdjson.h>
-
 #include "absl/strings/str_cat.h"
 
 #include "api/formats/line_reader.h"
 #include "api/formats/payload_formats.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 
 namespace tessera::api {
 namespace {
@@ -137,7 +136,7 @@ class CsvReader : public PayloadReader {
     TESSERA_RETURN_IF_ERROR(row_status);
     std::set<std::string> seen;
     for (Cell& cell : cells) {
-      if (cell.text.empty() || !IsUtf8(cell.text) || !seen.insert(cell.text).second) {
+      if (cell.text.empty() || !base::IsUtf8(cell.text) || !seen.insert(cell.text).second) {
         return absl::InvalidArgumentError(
             absl::StrCat(name(), ": key ", keys_.size() + 1,
                          " of the header row is empty, repeated or not UTF-8"));
@@ -161,10 +160,6 @@ class CsvReader : public PayloadReader {
   const std::string& name() const override { return records_.name(); }
 
  private:
-  static bool IsUtf8(const std::string& text) {
-    return simdjson::validate_utf8(text.data(), text.size());
-  }
-
   absl::Status Fill(PayloadRow* row) {
     if (cells_.size() == 1 && keys_.size() > 1 && cells_[0].text.empty() && !cells_[0].quoted) {
       return EmptyLineError();
@@ -175,7 +170,7 @@ class CsvReader : public PayloadReader {
     }
     base::Value::Object object;
     for (size_t i = 0; i < keys_.size(); ++i) {
-      if (!IsUtf8(cells_[i].text)) {
+      if (!base::IsUtf8(cells_[i].text)) {
         return absl::InvalidArgumentError(absl::StrCat("cell ", i + 1, " is not UTF-8"));
       }
       object.emplace(keys_[i], cells_[i].quoted ? base::Value(std::move(cells_[i].text))

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <simdjson.h>
-
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 
 namespace tessera::api {
 namespace {
@@ -169,7 +168,7 @@ bool IsText(std::string_view begin) {
   if (begin.size() < 8 || !std::all_of(begin.begin(), begin.end(), is_text)) return false;
   // The first bytes may end within a character.
   for (size_t cut = 0; cut < 4; ++cut) {
-    if (simdjson::validate_utf8(begin.data(), begin.size() - cut)) return true;
+    if (base::IsUtf8(begin.substr(0, begin.size() - cut))) return true;
   }
   return false;
 }

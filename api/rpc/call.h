@@ -64,6 +64,7 @@ enum class Lane { kRead, kWrite };
 struct Method {
   const google::protobuf::Message& request;  // its default instance
   Lane lane = Lane::kRead;
+  bool apart = false;  // does not wait its turn among the calls of its collection
   // What the call takes of memory before its handler asks for more: message and engine's form.
   std::function<uint64_t(const WireCost&)> memory_bytes;
   std::function<absl::Status(Call&, const google::protobuf::Message&, Reply*)> handle;

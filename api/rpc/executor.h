@@ -1,10 +1,16 @@
-// Threads that run calls, and a bounded queue before them.
+// Threads that run calls, and bounded queues before them, one for each share: what a collection asks
+// for is one. A share whose calls wait (for a log, an absorption, a lock) takes its part of the
+// threads and no more, and shares with calls take turns.
 //
 // Threads: any.
 #pragma once
 
+#include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -16,26 +22,46 @@ namespace tessera::api {
 
 class Executor {
  public:
-  Executor(int threads, size_t queue_max);
+  struct Options {
+    int threads_max = 1;      // begun as they are needed
+    int share_threads_max = 1;
+    size_t queue_max = 4096;  // tasks that wait; of one share half of it
+  };
+
+  explicit Executor(const Options& options) : options_(options) {}
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
   // Runs what is queued, then ends.
   ~Executor();
 
-  // Runs `task`, which must not throw, on one of the threads. False when queue_max tasks wait.
-  bool Submit(std::function<void()> task);
+  // Runs `task`, which must not throw, on one of the threads. False when too many tasks wait.
+  bool Submit(std::string_view share, std::function<void()> task);
   // The same for what was let in before: it always finds room.
-  void Resume(std::function<void()> task);
+  void Resume(std::string_view share, std::function<void()> task);
 
  private:
-  void Work();
+  struct Share {
+    std::deque<std::function<void()>> queue;
+    int running = 0;
+    bool in_line = false;  // one of `line_`
+  };
+  using Shares = std::map<std::string, Share, std::less<>>;
 
-  const size_t queue_max_;
+  void Work();
+  void Put(Shares::iterator share, std::function<void()> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Puts the share in line if it has a task that may run.
+  void Line(Shares::iterator share) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const Options options_;
   base::Mutex mu_;
   base::CondVar wake_;
-  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mu_);
+  Shares shares_ ABSL_GUARDED_BY(mu_);                  // those with tasks
+  std::deque<Shares::iterator> line_ ABSL_GUARDED_BY(mu_);  // those that may run one, in turn
+  size_t queued_ ABSL_GUARDED_BY(mu_) = 0;              // of all shares
+  int idle_ ABSL_GUARDED_BY(mu_) = 0;                   // threads that wait
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  std::vector<std::thread> threads_;
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace tessera::api

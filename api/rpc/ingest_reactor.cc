@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <google/protobuf/arena.h>
@@ -60,7 +61,7 @@ class IngestReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
       // The session does not let go of this before the step has ended; once it has ended itself it
       // no longer runs the step, which might find this gone.
       session->BeginWait();
-      executor_.Resume([this, session] {
+      executor_.Resume(session->collection_name(), [this, session] {
         session->EndWait([this, &session] { return Admit(session); });
       });
     } else if (!call_.IsCancelled()) {
@@ -128,12 +129,13 @@ class IngestReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     TESSERA_ASSIGN_OR_RETURN(const WireCost cost,
                              ScanBuffer(v1::IngestRequest::descriptor(), in_));
     const uint64_t bytes = PointsMemoryBytes(cost);
+    lease_ = CallMemory::Lease(std::string(session->memory_share()));
     if (context_.memory.TryGrow(&lease_, bytes)) return Handle(*session);
     TESSERA_RETURN_IF_ERROR(context_.memory.CheckSize("the message", bytes));
     session->BeginWait();
     context_.memory.Wait(session->NewWaiter(), &lease_, bytes, base::Deadline::Never(),
                          [this, session](const absl::Status& status) {
-                           executor_.Resume([this, session, status] {
+                           executor_.Resume(session->collection_name(), [this, session, status] {
                              session->EndWait([&] {
                                return status.ok() ? Handle(*session) : status;
                              });

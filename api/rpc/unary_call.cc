@@ -16,6 +16,9 @@
 namespace tessera::api {
 namespace {
 
+// Requests up to here are looked through on gRPC's thread, which takes less than a hand-over would.
+constexpr size_t kScanAtOnceBytes = size_t{16} << 10;
+
 // Steps follow each other: on gRPC's thread, on an executor, and on whichever thread ends a wait for
 // memory, never on two at a time. Only cancellation comes beside them.
 class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
@@ -32,8 +35,8 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
   void Begin() {
     absl::Status status = CheckRequestBytes(request_.Length(), path_.request_bytes_max);
     if (!status.ok()) return Answer(std::move(status));
-    if (executor().Submit([this] { Run(); })) return;
-    Answer(absl::ResourceExhaustedError("too many calls wait for a thread; try again"));
+    if (request_.Length() <= kScanAtOnceBytes) return Admit();
+    if (!path_.reads.Submit("", [this] { Admit(); })) Answer(TooManyCalls());
   }
 
   absl::Status Reserve(uint64_t bytes) override {
@@ -55,6 +58,25 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
   }
 
  private:
+  static absl::Status TooManyCalls() {
+    return absl::ResourceExhaustedError("too many calls wait for a thread; try again");
+  }
+
+  // Looks it through and hands it over to those who run the calls of its collection.
+  void Admit() {
+    absl::StatusOr<WireCost> cost = absl::ResourceExhaustedError("out of memory");
+    try {
+      cost = ScanBuffer(method_.request.GetDescriptor(), request_);
+    } catch (const std::bad_alloc&) {
+      return Answer(cost.status());
+    }
+    if (!cost.ok()) return Answer(cost.status());
+    cost_ = *std::move(cost);
+    if (method_.apart) cost_.collection.clear();
+    if (method_.lane == Lane::kWrite) lease_ = CallMemory::Lease(cost_.collection);
+    if (!executor().Submit(cost_.collection, [this] { Run(); })) Answer(TooManyCalls());
+  }
+
   Executor& executor() { return method_.lane == Lane::kRead ? path_.reads : path_.writes; }
 
   void Run() {
@@ -71,9 +93,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
   absl::Status Handle() {
     TESSERA_RETURN_IF_ERROR(CheckLive());
     if (message_ == nullptr) {
-      TESSERA_ASSIGN_OR_RETURN(const WireCost cost,
-                               ScanBuffer(method_.request.GetDescriptor(), request_));
-      TESSERA_RETURN_IF_ERROR(Reserve(method_.memory_bytes(cost)));
+      TESSERA_RETURN_IF_ERROR(Reserve(method_.memory_bytes(cost_)));
       message_ = method_.request.New(&arena_);
       TESSERA_RETURN_IF_ERROR(ParseBuffer(request_, message_));
       request_.Clear();  // they would be in memory twice
@@ -84,11 +104,13 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
 
   void WaitForMemory() {
     const uint64_t bytes = std::exchange(missing_bytes_, 0);
+    reply_.Clear();
+    path_.memory.Shrink(&lease_, message_ == nullptr ? 0 : method_.memory_bytes(cost_));
     const uint64_t waiter = path_.memory.NewWaiter();
     waiter_.store(waiter);
     // From here on another thread may run this call, and end it.
     path_.memory.Wait(waiter, &lease_, bytes, deadline_, [this](const absl::Status& status) {
-      executor().Resume([this, status] {
+      executor().Resume(cost_.collection, [this, status] {
         if (status.ok()) return Run();
         Answer(status);
       });
@@ -115,6 +137,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor, public Call {
   grpc::ByteBuffer& response_;
   google::protobuf::Arena arena_;
   google::protobuf::Message* message_ = nullptr;  // on the arena
+  WireCost cost_;
   Reply reply_;
   CallMemory::Lease lease_;
   uint64_t missing_bytes_ = 0;  // what Reserve did not find

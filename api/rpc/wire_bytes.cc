@@ -17,7 +17,7 @@ absl::StatusOr<WireCost> ScanBuffer(const google::protobuf::Descriptor* type,
                                     const grpc::ByteBuffer& buffer) {
   grpc::ByteBuffer same(buffer);  // shares the bytes; a reader wants it without const
   if (!same.Valid() || same.Length() == 0) {
-    return WireCost{.parsed_bytes = 0, .content_bytes = 0, .text_bytes_max = 0, .rows = 0};
+    return WireCost();
   }
   grpc::ProtoBufferReader reader(&same);
   if (!reader.status().ok()) return absl::InternalError("a request that cannot be read");

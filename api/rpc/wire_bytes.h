@@ -20,7 +20,7 @@ namespace tessera::api {
 // Errors: as ScanWire.
 absl::StatusOr<WireCost> ScanBuffer(const google::protobuf::Descriptor* type,
                                     const grpc::ByteBuffer& buffer);
-// Pre: ScanBuffer found nothing wrong. Errors: kInternal.
+// Pre: ScanBuffer found nothing wrong. Errors: kInvalidArgument (what a scan lets pass).
 absl::Status ParseBuffer(const grpc::ByteBuffer& buffer, google::protobuf::Message* message);
 // Takes the reply's chunks over without copying them.
 grpc::ByteBuffer ToBuffer(Reply&& reply);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -34,6 +35,7 @@ constexpr uint64_t kArrayGrowth = 3;
 constexpr uint64_t kStringBytes = 64;    // the object, its place for destruction, its heap block
 constexpr uint64_t kMapEntryBytes = 96;  // node and share of the table
 constexpr uint64_t kUnknownBytes = 64;
+constexpr uint64_t kCollectionBytesMax = 255;
 constexpr int kFieldNumbersMax = 16;  // messages with more are told apart by number only
 
 enum class Kind : uint8_t { kUnknown, kVarint, kFixed32, kFixed64, kText, kBytes, kMessage };
@@ -214,7 +216,9 @@ class Scan {
       case Kind::kText:
       case Kind::kBytes: {
         const bool text = field.kind == Kind::kText;
-        TESSERA_RETURN_IF_ERROR(text ? Text(length) : SkipBytes(length));
+        const bool collection = &field == &root_.field(1) && bytes <= kCollectionBytesMax;
+        TESSERA_RETURN_IF_ERROR(text ? Text(length, collection ? &cost_.collection : nullptr)
+                                     : SkipBytes(length));
         cost_.parsed_bytes += kStringBytes + bytes + (field.repeated ? 3 * sizeof(void*) : 0);
         cost_.content_bytes += bytes;
         cost_.text_bytes_max = std::max(cost_.text_bytes_max, text ? bytes : 0);
@@ -247,7 +251,9 @@ class Scan {
     return length <= in_.BytesUntilLimit() && in_.Skip(length) ? absl::OkStatus() : Malformed();
   }
 
-  absl::Status Text(int length) {
+  // Puts the text into `*kept`, unless that is null.
+  absl::Status Text(int length, std::string* kept) {
+    if (kept != nullptr) kept->clear();
     if (length > in_.BytesUntilLimit()) return Malformed();
     base::Utf8Checker checker;
     while (length > 0) {
@@ -255,7 +261,9 @@ class Scan {
       int size = 0;
       if (!in_.GetDirectBufferPointer(&data, &size)) return Malformed();
       size = std::min(size, length);
-      checker.Add({static_cast<const char*>(data), static_cast<size_t>(size)});
+      const std::string_view piece(static_cast<const char*>(data), static_cast<size_t>(size));
+      checker.Add(piece);
+      if (kept != nullptr) kept->append(piece);
       in_.Skip(size);
       length -= size;
     }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/zero_copy_stream.h>
@@ -20,6 +21,8 @@ struct WireCost {
   uint64_t content_bytes = 0;  // of these, in strings and packed numbers
   uint64_t text_bytes_max = 0;  // of its longest string
   uint64_t rows = 0;           // elements of its longest repeated field
+  // Its field 1 if that is a text of at most 255 bytes: of requests, what collection is meant.
+  std::string collection = {};
 };
 
 // Looks through all of `wire`, which has `bytes`. Cost: O(bytes), about 10 ns a field.

@@ -69,6 +69,14 @@ absl::Status Describe(ServiceContext& context, const v1::DescribeCollectionReque
   return absl::OkStatus();
 }
 
+Method MakeDrop(ServiceContext& context) {
+  Method method = MakeMethod<v1::DropCollectionRequest>(
+      Lane::kWrite, kRowBytes,
+      [&context](Call&, const auto& request, Reply*) { return Drop(context, request); });
+  method.apart = true;  // it ends what the writes of the collection may wait for
+  return method;
+}
+
 }  // namespace
 
 CollectionsMethods::CollectionsMethods(ServiceContext& context)
@@ -76,9 +84,7 @@ CollectionsMethods::CollectionsMethods(ServiceContext& context)
           Lane::kWrite, kRowBytes, [&context](Call&, const auto& request, Reply*) {
             return Create(context, request);
           })),
-      drop(MakeMethod<v1::DropCollectionRequest>(
-          Lane::kWrite, kRowBytes,
-          [&context](Call&, const auto& request, Reply*) { return Drop(context, request); })),
+      drop(MakeDrop(context)),
       list(MakeMethod<v1::ListCollectionsRequest>(
           Lane::kRead, kRowBytes,
           [&context](Call&, const auto&, Reply* reply) { return List(context, reply); })),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,15 @@ void IngestSession::BeginWait() {
 void IngestSession::EndWait(const std::function<absl::Status()>& step) {
   Step(step);
   Leave();
+}
+
+std::string_view IngestSession::collection_name() const {
+  return collection_ == nullptr ? std::string_view() : collection_->schema().name;
+}
+
+// Others wait with points that they hold, of which the rest of their share could not come free.
+std::string_view IngestSession::memory_share() const {
+  return stage_ == Stage::kUpsert ? collection_name() : std::string_view();
 }
 
 uint64_t IngestSession::NewWaiter() {

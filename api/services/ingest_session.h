@@ -13,7 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include <tessera/v1/ingest.pb.h>
@@ -56,6 +56,11 @@ class IngestSession final : public OpenIngest,
   void EndWait(const std::function<absl::Status()>& step) ABSL_LOCKS_EXCLUDED(mu_);
   // For a wait for memory, which the end of the ingest ends.
   uint64_t NewWaiter();
+
+  // Of the messages' thread: whose calls run in turn with others, "" before it has begun; and whose
+  // share of memory the next message is of, "" unless it may wait for an absorption.
+  std::string_view collection_name() const;
+  std::string_view memory_share() const;
 
   // Within a step: the next message, with the memory that it and its points take. Asks for the one
   // after it when its time comes. Blocks for as long as an upsert takes.

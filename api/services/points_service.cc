@@ -28,6 +28,11 @@ constexpr uint64_t kParserFactor = 16;
 // Points read at a time: bounds what there is of them beside payloads and vectors.
 constexpr size_t kPortionPoints = 1024;
 
+// Of a text so long; short ones are parsed in what a thread keeps.
+uint64_t ParserBytes(uint64_t text_bytes) {
+  return text_bytes < CallMemory::kSmallBytes ? 0 : kParserFactor * text_bytes;
+}
+
 absl::Status CheckIds(size_t count) {
   if (count <= db::kBatchPointsMax) return absl::OkStatus();
   return InvalidField("ids", absl::StrCat(count, " ids, at most ", db::kBatchPointsMax));
@@ -85,8 +90,9 @@ absl::Status SetPayload(ServiceContext& context, Call& call, const v1::SetPayloa
       std::count_if(text.begin(), text.end(), [](char c) { return c == ',' || c == ':' || c == '['; }));
   // The merged payloads are one write: what they have together counts twice in it.
   const uint64_t merged_max = std::min(count * db::kPayloadBytesMax, db::kMergedBytesMax);
-  TESSERA_RETURN_IF_ERROR(
-      call.Reserve(count * kIdBytes + text.size() + kValueBytes * values + 2 * merged_max));
+  // The parser has ended when they are written.
+  TESSERA_RETURN_IF_ERROR(call.Reserve(count * kIdBytes + text.size() + kValueBytes * values +
+                                       std::max(ParserBytes(text.size()), 2 * merged_max)));
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request.ids()));
   const absl::StatusOr<base::Value> payload = FromPayloadText(text);
   if (!payload.ok()) return BlameField(payload.status(), "payload");
@@ -156,7 +162,7 @@ absl::Status Get(ServiceContext& context, Call& call, const v1::GetRequest& requ
                                .payload_as_text = true};
   const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
   const absl::Status read =
-      ReadWithin(call, ids.size() * kIdBytes, bytes_max, [&](uint64_t bytes) {
+      ReadWithin(call, ids.size() * kIdBytes, kReplyBytesLikely, bytes_max, [&](uint64_t bytes) {
         return ReadPoints(*collection, ids, with, bytes, reply);
       });
   if (absl::IsOutOfRange(read)) {
@@ -230,7 +236,7 @@ absl::Status Scroll(ServiceContext& context, Call& call, const v1::ScrollRequest
     TESSERA_RETURN_IF_ERROR(ReadPage(*collection, page, bytes, reply, &next, &full));
     return full && bytes < bytes_max ? absl::OutOfRangeError("more fits") : absl::OkStatus();
   };
-  TESSERA_RETURN_IF_ERROR(ReadWithin(call, page.limit * kIdBytes, bytes_max, read));
+  TESSERA_RETURN_IF_ERROR(ReadWithin(call, page.limit * kIdBytes, kReplyBytesLikely, bytes_max, read));
   v1::ScrollResponse rest;
   if (next.has_value()) ToProto(*next, rest.mutable_next_offset());
   rest.set_time(call.Seconds());
@@ -269,7 +275,7 @@ Method MakeUpsert(ServiceContext& context) {
 
 uint64_t PointsMemoryBytes(const WireCost& cost) {
   return cost.parsed_bytes + cost.content_bytes + kPointBytes * cost.rows +
-         (cost.text_bytes_max < CallMemory::kSmallBytes ? 0 : kParserFactor * cost.text_bytes_max);
+         ParserBytes(cost.text_bytes_max);
 }
 
 PointsMethods::PointsMethods(ServiceContext& context)

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@
 
 #include "api/convert.h"
 #include "api/formats/element_convert.h"
+#include "api/score_threshold.h"
 #include "api/search_near.h"
 #include "api/status.h"
 #include "base/status_macros.h"
@@ -24,10 +26,10 @@ namespace {
 
 // A hit in the engine's form and as a message, without vectors and payload.
 constexpr uint64_t kHitBytes = 512;
-// Searches of one batch that are under way at once, at most, for the estimate of their memory.
-constexpr uint64_t kBatchThreadsMax = 64;
 // The same on the wire, with an id of usual length.
 constexpr uint64_t kWireHitBytes = 80;
+// What a result has beside its hits.
+constexpr uint64_t kWireUsageBytes = 512;
 
 // Ranges of the parameters, under the names they have in the request.
 absl::Status CheckParams(const db::SearchParams& params) {
@@ -51,10 +53,16 @@ absl::Status CheckParams(const db::SearchParams& params) {
   if (modes > 1) {
     return InvalidField("params", "has more than one of exact, nprobe and recall_target");
   }
-  if (params.score_threshold.has_value() && std::isnan(*params.score_threshold)) {
-    return InvalidField("score_threshold", "is NaN, must be a number");
-  }
   return absl::OkStatus();
+}
+
+absl::Status CheckThreshold(const base::VectorFieldSchema& field, const db::SearchParams& params) {
+  if (!params.score_threshold.has_value()) return absl::OkStatus();
+  const float threshold = *params.score_threshold;
+  if (std::isnan(threshold)) return InvalidField("score_threshold", "is NaN, must be a number");
+  const std::optional<std::string_view> why = WhyNothingReaches(field.metric, threshold);
+  if (!why.has_value()) return absl::OkStatus();
+  return InvalidField("score_threshold", absl::StrCat("is ", threshold, ", ", base::Sv(*why)));
 }
 
 // Vectors of a reply are of known size; answers before the work is done.
@@ -142,6 +150,7 @@ absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest
   if (!field.ok()) return BlameField(field.status(), "field");
   db::SearchParams params = ParamsFromProto(request, request.field());
   TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  TESSERA_RETURN_IF_ERROR(CheckThreshold(**field, params));
   const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
   TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, 1, bytes_max));
   params.deadline = call.deadline();
@@ -166,7 +175,11 @@ absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest
     WriteHits(schema, *std::move(result), call.Seconds(), reply);
     return reply->bytes() > bytes ? absl::OutOfRangeError("the reply is full") : absl::OkStatus();
   };
-  const absl::Status status = ReadWithin(call, params.limit * kHitBytes, bytes_max, search);
+  // Plain hits of usual length are a small call, which waits for no other's memory.
+  const uint64_t likely = params.with.payload || params.with.vectors
+                              ? kReplyBytesLikely
+                              : kWireUsageBytes + params.limit * kWireHitBytes;
+  const absl::Status status = ReadWithin(call, params.limit * kHitBytes, likely, bytes_max, search);
   if (!absl::IsOutOfRange(status)) return status;
   return ReplyTooLong(bytes_max, context.reply_bytes_max);
 }
@@ -181,6 +194,7 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
   if (!field.ok()) return BlameField(field.status(), "queries.field");
   db::SearchParams params = ParamsFromProto(request, request.queries().field());
   TESSERA_RETURN_IF_ERROR(CheckParams(params));
+  TESSERA_RETURN_IF_ERROR(CheckThreshold(**field, params));
   const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
   params.deadline = call.deadline();
   params.cancelled = call.cancelled();
@@ -192,7 +206,7 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
 
   const uint64_t fixed_bytes = request.queries().data().size() +
                                count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
-                               std::min(count, kBatchThreadsMax) * params.limit * kHitBytes;
+                               std::min(count, context.search_threads + 1) * params.limit * kHitBytes;
   const auto search = [&](uint64_t bytes) -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
                              BatchQueries(**field, request.queries()));

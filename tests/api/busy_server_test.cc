@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "api/client.h"
 #include "tests/api/grpc_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -156,7 +157,9 @@ TEST_F(BusyServer, ADropEndsIngestsAndSaysSo) {
     stream.Begin(*ingest_, mode);
     stream.SendPoint(1);
     v1::IngestResponse answer;
-    if (mode != v1::INGEST_MODE_AUTO) ASSERT_TRUE(stream.stream->Read(&answer));
+    if (mode != v1::INGEST_MODE_AUTO) {
+      ASSERT_TRUE(stream.stream->Read(&answer));
+    }
     v1::DropCollectionRequest request;
     request.set_collection("c");
     v1::DropCollectionResponse response;
@@ -280,6 +283,79 @@ TEST_F(BusyServer, RepliesStayShortUnlessAskedToBeLong) {
   grpc::ClientContext fourth;
   EXPECT_TRUE(points_->Get(&fourth, get, &got).ok());
   EXPECT_EQ(got.points_size(), 8);
+}
+
+// At the limits of calls under 128 MiB and 256 MiB, and under 1 GiB.
+TEST_F(BusyServer, TheLongestReplyIsAnswered) {
+  for (const uint64_t buffer : {uint64_t{64} << 20, uint64_t{128} << 20}) {
+    StartServer({.buffer_bytes_max = buffer});
+    v1::ListCollectionsResponse list;
+    grpc::ClientContext first;
+    ASSERT_TRUE(collections_->List(&first, {}, &list).ok());
+    const uint64_t longest = list.limits().reply_bytes_max();
+    EXPECT_EQ(longest, buffer / 8);
+    EXPECT_LE(3 * longest, list.limits().call_memory_bytes());
+    const uint64_t count = longest / 1'000'100;
+    const std::string payload = absl::StrCat(R"({"a":")", std::string(999'990, 'x'), R"("})");
+    std::vector<base::PointId> ids;
+    for (uint64_t id = 0; id < count; ++id) {
+      ids.emplace_back(id);
+      ASSERT_OK(collection().Upsert({MakePoint(id, {1, 2, 3, 4}, payload)}, db::Ack::kWal));
+    }
+    const std::unique_ptr<Client> client = NewRemoteClient(server_->address());
+    ASSERT_OK_AND_ASSIGN(const std::vector<db::StoredPoint> points,
+                         client->Get("c", ids, {.payload = true}));
+    EXPECT_EQ(points.size(), count);
+    EXPECT_EQ(points.back().payload.ToJson(), payload);
+    ASSERT_OK_AND_ASSIGN(const db::ScrollPage page,
+                         client->Scroll("c", std::nullopt, 1000, {.payload = true}));
+    EXPECT_EQ(page.points.size(), count);
+    EXPECT_FALSE(page.next_offset.has_value());
+    db::SearchParams params;
+    params.limit = static_cast<uint32_t>(count);
+    params.with.payload = true;
+    const std::vector<float> query(4);
+    ASSERT_OK_AND_ASSIGN(const db::SearchResult found, client->Search("c", query, params));
+    EXPECT_EQ(found.hits.size(), count);
+    ASSERT_OK_AND_ASSIGN(const auto batch, client->SearchBatch("c", query, params));
+    ASSERT_EQ(batch.size(), 1U);
+    EXPECT_EQ(batch[0].hits.size(), count);
+  }
+}
+
+// Writes may wait for a lock, a log or an absorption of their collection.
+TEST_F(BusyServer, WritesThatWaitDoNotStopOtherCollections) {
+  StartServer({.buffer_bytes_max = uint64_t{16} << 20});
+  ASSERT_OK(database_.CreateCollection(FloatSchema("other", 4)));
+  Fill(3);
+  const int before = collection().upserts_waiting;
+  collection().upsert_gate_closed = true;
+  const auto upsert = [this](const std::string& name, uint64_t rows) {
+    v1::UpsertRequest request;
+    request.set_collection(name);
+    for (uint64_t id = 0; id < rows; ++id) request.mutable_batch()->mutable_ids()->add_num(id);
+    request.mutable_batch()->add_vectors()->mutable_data()->resize(rows * 16);
+    v1::UpsertResponse response;
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Minutes(1)));
+    return points_->Upsert(&context, request, &response);
+  };
+  // More than there are threads, with small and with large requests.
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 60; ++i) {
+    writers.emplace_back([&, i] {
+      const grpc::Status status = upsert("c", i % 4 == 0 ? 5000 : 1);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+    });
+  }
+  WaitUntil([&] { return collection().upserts_waiting > before; });
+  for (int i = 0; i < 20; ++i) {
+    const grpc::Status status = upsert("other", i % 2 == 0 ? 5000 : 1);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+  ExpectCallsAreAnswered();
+  collection().upsert_gate_closed = false;
+  for (std::thread& writer : writers) writer.join();
 }
 
 TEST_F(BusyServer, CallsBeyondTheMemoryWaitWithoutAThread) {

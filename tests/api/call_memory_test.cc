@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/status_details.h"
 #include "tests/api/grpc_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -90,6 +91,49 @@ TEST_F(CallMemoryTest, WhoWaitsIsServedInTurnButHoldersFirst) {
   EXPECT_TRUE(second.done);
   EXPECT_OK(second.status);
   EXPECT_EQ(memory.used_bytes(), 9 * kMiB);
+}
+
+TEST_F(CallMemoryTest, OneShareLeavesRoomForOthers) {
+  CallMemory memory(10 * kMiB, absl::Hours(1), timers_);
+  CallMemory::Lease first("a");
+  ASSERT_TRUE(memory.TryGrow(&first, 4 * kMiB));
+  Waiting same;
+  same.lease = CallMemory::Lease("a");
+  EXPECT_FALSE(memory.TryGrow(&same.lease, 2 * kMiB)) << "over half";
+  Wait(memory, 2 * kMiB, &same);
+  CallMemory::Lease late("a");
+  EXPECT_FALSE(memory.TryGrow(&late, kMiB / 2)) << "another of its share came before";
+  CallMemory::Lease other("b");
+  CallMemory::Lease none;
+  EXPECT_TRUE(memory.TryGrow(&other, 3 * kMiB));
+  EXPECT_TRUE(memory.TryGrow(&none, kMiB));
+  EXPECT_TRUE(memory.TryGrow(&first, 6 * kMiB)) << "what has begun goes on";
+  EXPECT_FALSE(same.done);
+  first = CallMemory::Lease();
+  EXPECT_TRUE(same.done);
+  EXPECT_TRUE(memory.TryGrow(&late, kMiB));
+  EXPECT_EQ(memory.used_bytes(), 7 * kMiB);
+}
+
+TEST_F(CallMemoryTest, OneOfAShareAloneHasAll) {
+  CallMemory memory(10 * kMiB, absl::Hours(1), timers_);
+  CallMemory::Lease alone("a");
+  EXPECT_TRUE(memory.TryGrow(&alone, 10 * kMiB));
+}
+
+TEST_F(CallMemoryTest, WhatIsGivenBackBeforeAWaitServesOthers) {
+  CallMemory memory(10 * kMiB, absl::Hours(1), timers_);
+  CallMemory::Lease holder("a");
+  ASSERT_TRUE(memory.TryGrow(&holder, 8 * kMiB));
+  Waiting other;
+  Wait(memory, 5 * kMiB, &other);
+  memory.Shrink(&holder, kMiB);
+  EXPECT_TRUE(other.done);
+  EXPECT_EQ(memory.used_bytes(), 6 * kMiB);
+  memory.Shrink(&holder, 2 * kMiB);
+  EXPECT_EQ(memory.used_bytes(), 6 * kMiB) << "it never grows";
+  memory.Shrink(&holder, CallMemory::kSmallBytes - 1);
+  EXPECT_EQ(memory.used_bytes(), 5 * kMiB);
 }
 
 TEST_F(CallMemoryTest, WaitsEndInTime) {

@@ -163,7 +163,8 @@ TEST(Convert, ToBatchCutsAtTheBoundAndLosesNothing) {
       ASSERT_EQ(back.size(), taken);
       for (const db::Point& point : back) {
         EXPECT_EQ(point.id, points[at].id);
-        EXPECT_EQ(point.payload, points[at].payload);
+        const base::Value& payload = points[at].payload;
+        EXPECT_EQ(point.payload_json, payload.is_null() ? "" : payload.ToJson());
         for (size_t field = 0; field < 2; ++field) {
           EXPECT_EQ(point.vectors[field].bytes, points[at].vectors[field].bytes);
         }

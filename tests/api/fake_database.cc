@@ -130,6 +130,8 @@ uint64_t FakeCollection::Apply(std::vector<db::Point> points, Points* into) {
 absl::StatusOr<db::UpsertOutcome> FakeCollection::Upsert(std::vector<db::Point> points,
                                                          db::Ack ack) {
   if (absl::Status status = Check(points, true); !status.ok()) return status;
+  ++upserts_waiting;
+  while (upsert_gate_closed) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   base::MutexLock lock(&mu_);
   if (upserts_until_full == 0) return absl::ResourceExhaustedError("no room for fresh rows");
   if (upserts_until_full > 0) --upserts_until_full;
@@ -153,6 +155,9 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
   last_ack_ = ack;
   for (const base::PointId& id : ids) {
     if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
+  }
+  if (ids.size() * payload.ToJson().size() > merged_bytes_max) {
+    return absl::ResourceExhaustedError("the merged payloads are too long");
   }
   for (const base::PointId& id : ids) {
     base::Value& old = points_[id].payload;
@@ -212,6 +217,7 @@ absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::
   for (; at != points_.end() && page.points.size() < limit; ++at) {
     db::StoredPoint point = Project(at->second, with);
     bytes += ShownBytes(point);
+    bytes_scrolled_max = std::max(bytes_scrolled_max.load(), bytes);
     if (bytes > with.bytes_max && !page.points.empty()) break;
     page.points.push_back(std::move(point));
   }

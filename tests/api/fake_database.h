@@ -54,12 +54,16 @@ class FakeCollection : public db::Collection {
   std::atomic<int> absorbs{0};
   std::atomic<int> upserts_until_full{-1};  // then kResourceExhausted until Absorb; -1: never full
   std::atomic<int> room_after_absorb{2};    // upserts again
+  std::atomic<bool> upsert_gate_closed{false};  // upserts wait while it is
+  std::atomic<int> upserts_waiting{0};          // all that ever came to the gate
   std::atomic<int> searches_cancelled{0};
   std::atomic<int> searches_late{0};  // gave up at their deadline
   std::atomic<bool> search_gate_closed{false};
   std::atomic<int> searches_waiting{0};  // all that ever came to the gate
   std::atomic<bool> source_throws{false};   // instead of loading in bulk
   std::atomic<uint64_t> bytes_shown_max{0};  // of payloads and vectors read by one Get
+  std::atomic<uint64_t> bytes_scrolled_max{0};         // the same by one Scroll
+  std::atomic<uint64_t> merged_bytes_max{UINT64_MAX};  // of payloads that one SetPayload writes
   db::SearchParams last_params() const;
   void Drop();  // later calls answer kNotFound; a load is cancelled
   db::Ack last_ack() const;

@@ -90,6 +90,28 @@ TEST(Ingest, AutoCountsBytesOfLongVectorsToo) {
   EXPECT_EQ(collection.Count().value(), 64U);
 }
 
+TEST(Ingest, AutoCountsPayloadsAsTheyAreInMemory) {
+  base::Value::List numbers(4096, base::Value(int64_t{1}));
+  const base::Value many(base::Value::Object{{"a", base::Value(std::move(numbers))}});
+  for (const bool text : {false, true}) {
+    HeldPoints held;
+    std::vector<db::Point> points(64);
+    for (db::Point& point : points) {
+      if (text) {
+        point.payload_json = std::string(4096 * sizeof(base::Value), ' ');
+      } else {
+        point.payload = many;
+      }
+    }
+    EXPECT_FALSE(held.PayForBulk());
+    held.Add(std::move(points));
+    EXPECT_GE(held.bytes(), uint64_t{64} * 4096 * sizeof(base::Value));
+    EXPECT_TRUE(held.PayForBulk());
+    held.Take();
+    EXPECT_EQ(held.bytes(), 0U);
+  }
+}
+
 TEST(Ingest, AutoIntoAFilledCollectionNeverHoldsBack) {
   FakeCollection collection(FloatSchema("c", 4));
   ASSERT_OK(collection.Upsert({MakePoint(1'000'000, {1, 2, 3, 4})}, db::Ack::kWal));

@@ -185,6 +185,9 @@ TEST_F(SearchService, ParametersOutOfRangeNameTheRange) {
   request = Query({1, 0, 0, 0});
   request.set_score_threshold(kNan);
   ExpectRefused(request, "score_threshold", HasSubstr("NaN"));
+  request.set_score_threshold(4);
+  ExpectRefused(request, "score_threshold",
+                AllOf(HasSubstr("is 4"), HasSubstr("minus the squared distance")));
   request = Query({1, 0, 0, 0});
   request.set_field("image");
   ExpectRefused(request, "field", AllOf(HasSubstr("\"image\""), HasSubstr("it has \"\"")));

@@ -76,6 +76,37 @@ TEST_P(CliScrollTest, PrintsMoreThanAPage) {
   EXPECT_EQ(Lines(Run("scroll", "c", {"--limit", "100000"}).out).size(), 3004u);
 }
 
+TEST_P(CliScrollTest, PagesEndWhereTheirPayloadsAreLong) {
+  const std::string long_text(1'000'000, 'x');
+  for (int i = 0; i < 12; ++i) Add(absl::StrCat("p", i), absl::StrCat("{\"a\":\"", long_text, "\"}"));
+  const CliResult result = Run("scroll", "c", {"--limit", "100"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(Lines(result.out).size(), 16u);
+  EXPECT_LE(runner_.collection("c")->bytes_scrolled_max, uint64_t{5} << 20);
+}
+
+// A call that would write too much is halved until it does not.
+TEST_P(CliScrollTest, SetsLongPayloadsInAsManyCallsAsItTakes) {
+  std::string ids;
+  for (int i = 0; i < 40; ++i) {
+    Add(absl::StrCat("p", i), "null");
+    absl::StrAppend(&ids, "p", i, "\n");
+  }
+  runner_.collection("c")->merged_bytes_max = 50'000;
+  const std::string payload = absl::StrCat("{\"a\":\"", std::string(10'000, 'y'), "\"}");
+  const CliResult result =
+      RunOnStdin(ids, "set-payload", "c", {"--ids", "-", "--payload", payload});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, "{\"collection\":\"c\",\"updated\":40}\n");
+  EXPECT_EQ(PointOf("c", "p39").payload.ToJson(), payload);
+  // One point alone that is too long for a write is an error; what was written before stays.
+  runner_.collection("c")->merged_bytes_max = 5'000;
+  const CliResult never =
+      RunOnStdin("p1\np2\n", "set-payload", "c", {"--ids", "-", "--payload", payload});
+  EXPECT_EQ(never.code, 1);
+  EXPECT_THAT(never.err, AllOf(HasSubstr("RESOURCE_EXHAUSTED"), HasSubstr("(0 points updated)")));
+}
+
 TEST_P(CliScrollTest, SetsOnePayloadForManyPoints) {
   const CliResult result =
       Run("set-payload", "c", {"3", "x", "--payload", R"({"a":null,"n":[2]})"});

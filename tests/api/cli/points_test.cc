@@ -1,4 +1,5 @@
 // get and delete.
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -77,7 +78,7 @@ TEST_F(CliPointsTest, DeletesTheIdsOfAFileInBatches) {
   std::string ids =
       "\xEF\xBB\xBF"
       "17\r\na b\n";
-  for (int i = 0; i < 9000; ++i) ids += "x" + std::to_string(i) + "\n";
+  for (int i = 0; i < 9000; ++i) absl::StrAppend(&ids, "x", i, "\n");
   const InputDir dir;
   const CliResult result = runner_.Run(
       {"delete", "--server", server.address(), "c", "--ids", dir.Write("ids", ids + "\n")});

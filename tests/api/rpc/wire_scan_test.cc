@@ -5,6 +5,7 @@
 
 #include <google/protobuf/arena.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <tessera/v1/collections.pb.h>
 #include <tessera/v1/ingest.pb.h>
 #include <tessera/v1/points.pb.h>
 #include <tessera/v1/search.pb.h>
@@ -73,6 +74,25 @@ TEST(WireScan, TheCostCoversWhatParsingTakes) {
   v1::DeleteRequest empty_ids;
   for (int i = 0; i < 50'000; ++i) empty_ids.add_ids();
   ExpectCovered(empty_ids, 50'000);
+}
+
+TEST(WireScan, TellsWhatCollectionIsMeant) {
+  v1::CountRequest request;
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{100}, size_t{255}, size_t{256}}) {
+    request.set_collection(std::string(bytes, 'c'));
+    ASSERT_OK_AND_ASSIGN(const WireCost cost,
+                         Scan(v1::CountRequest::descriptor(), request.SerializeAsString()));
+    EXPECT_EQ(cost.collection, bytes < 256 ? request.collection() : "");
+  }
+  // Of a field that comes twice the last counts; those of inner messages do not.
+  const std::string twice("\x0a\x01x\x0a\x01y", 6);
+  ASSERT_OK_AND_ASSIGN(const WireCost last, Scan(v1::CountRequest::descriptor(), twice));
+  EXPECT_EQ(last.collection, "y");
+  v1::CreateCollectionRequest create;
+  create.mutable_schema()->set_name("inner");
+  ASSERT_OK_AND_ASSIGN(const WireCost none, Scan(v1::CreateCollectionRequest::descriptor(),
+                                                 create.SerializeAsString()));
+  EXPECT_EQ(none.collection, "");
 }
 
 TEST(WireScan, UnknownFieldsAreSkippedAndCounted) {
