@@ -48,7 +48,7 @@ TEST(PayloadMerge, OfManyKeysIsThatOfValues) {
   std::mt19937 random(7);  // NOLINT(cert-msc51-cpp): the same in every run
   const auto object = [&](bool nulls) {
     base::Value::Object members;
-    for (uint32_t i = random() % 20; i > 0; --i) {
+    for (uint64_t i = random() % 20; i > 0; --i) {
       const std::string key = absl::StrCat(random() % 3 == 0 ? "\"" : "", random() % 30);
       members[key] = nulls && random() % 3 == 0 ? base::Value()
                                                 : base::Value(absl::StrCat("{\\,", random()));

@@ -115,7 +115,7 @@ TEST_F(SearchTest, BatchesEndEarlyAndSayWhichQuery) {
   std::vector<float> queries(100 * kDim, 1);
   const BatchSink ignore = [](size_t, const SearchResult&) { return absl::OkStatus(); };
   SearchParams params;
-  params.deadline = absl::UnixEpoch();
+  params.deadline = base::Deadline::After(absl::Seconds(-1));
   EXPECT_THAT(collection_->SearchBatch(queries, params, ignore),
               StatusIs(absl::StatusCode::kDeadlineExceeded, HasSubstr("query ")));
   params = {};

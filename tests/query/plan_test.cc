@@ -66,15 +66,16 @@ TEST(Plan, ListsAndOversamplingAreTakenAsTheyAre) {
 
 TEST(Plan, ExactAndLimitsPassThrough) {
   const std::atomic<bool> cancelled{false};
+  const base::Deadline deadline = base::Deadline::After(absl::Seconds(-1));
   const SearchRequest request = Plan({.limit = 4,
                                       .exact = true,
                                       .dissimilarity_max = -0.5F,
-                                      .deadline = absl::UnixEpoch(),
+                                      .deadline = deadline,
                                       .cancelled = &cancelled},
                                      ViewWith(UpTo(0.99F), 100, 10));
   EXPECT_TRUE(request.exact);
   EXPECT_EQ(request.dissimilarity_max, -0.5F);
-  EXPECT_EQ(request.deadline, absl::UnixEpoch());
+  EXPECT_EQ(request.deadline, deadline);
   EXPECT_EQ(request.cancelled, &cancelled);
 }
 
