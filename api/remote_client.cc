@@ -290,6 +290,10 @@ class RemoteClient : public Client {
 
   absl::StatusOr<db::SearchResult> Send(const std::string& name, const db::SearchParams& params,
                                         v1::SearchRequest* request) {
+    // gRPC rounds what is left up to a millisecond.
+    if (params.deadline.Passed()) {
+      return absl::DeadlineExceededError("the deadline passed before the call was sent");
+    }
     request->set_collection(name);
     request->set_field(params.field);
     ParamsToProto(params, request);

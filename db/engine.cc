@@ -57,8 +57,11 @@ absl::Status OpenStores(Engine& engine) {
   engine.files = std::make_unique<version::ExtentFiles>(*engine.extents);
   TESSERA_ASSIGN_OR_RETURN(engine.fresh,
                            FreshBudget::Create(*engine.budget, engine.plan.fresh_bytes_max));
-  TESSERA_ASSIGN_OR_RETURN(engine.builds,
-                           BuildMemory::Create(*engine.budget, engine.plan.build_bytes_max));
+  // What only reads builds nothing.
+  if (!engine.read_only) {
+    TESSERA_ASSIGN_OR_RETURN(engine.builds,
+                             BuildMemory::Create(*engine.budget, engine.plan.build_bytes_max));
+  }
   version::Context& versions = engine.versions;
   versions.fs = engine.fs;
   versions.scratch_path = engine.scratch_path;

@@ -71,7 +71,7 @@ struct Engine {
   std::unique_ptr<version::ExtentFiles> files;
   version::Context versions;
   std::unique_ptr<FreshBudget> fresh;
-  std::unique_ptr<BuildMemory> builds;
+  std::unique_ptr<BuildMemory> builds;  // null when open for reading only
   SearcherPool searchers;
   std::unique_ptr<query::HelperPool> helpers;  // of all batches of searches together
   std::atomic<bool> closing{false};

@@ -84,7 +84,7 @@ absl::Status Validate(const RaBitQParameters& p) {
   const auto fits = [](float v) { return std::abs(v) <= kProjectionMost; };
   if (!std::all_of(p.projection.begin(), p.projection.end(), fits)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("projection has a component over ", kProjectionMost, " or none"));
+        absl::StrCat("projection has a component that is NaN or over ", kProjectionMost));
   }
   const bool centred = std::any_of(p.mean.begin(), p.mean.end(), [](float v) { return v != 0; });
   if (p.metric != base::Metric::kL2 && centred) {

@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "base/status_details.h"
 #include "db/database.h"
 #include "tests/db/model.h"
 #include "tests/support/fault_fs.h"
@@ -320,8 +321,10 @@ TEST(Maintenance, FreshRowsOpenUnderASmallerLimit) {
 TEST(Maintenance, ABatchThatCanNeverFitSaysSo) {
   FaultFs fs;
   World world(fs, /*background=*/false, /*dim=*/512);
-  EXPECT_THAT(world.collection->Upsert(MakePoints(world.maker, 0, 20'000), Ack::kWal),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("are allowed")));
+  const absl::Status refused =
+      world.collection->Upsert(MakePoints(world.maker, 0, 20'000), Ack::kWal).status();
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("are allowed")));
+  EXPECT_TRUE(base::LimitOf(refused).has_value());
 }
 
 TEST(Maintenance, ManySmallCollectionsTakeWritesAndAbsorb) {
