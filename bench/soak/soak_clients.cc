@@ -191,18 +191,18 @@ std::string Fault(const SoakModel& model, const db::SearchResult& result,
 }  // namespace
 
 void SoakRun::Refused(const std::string& text) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  base::MutexLock lock(&mu_);
   if (texts_.size() < kTextsMax) texts_.push_back(absl::StrCat("refused: ", text));
 }
 
 void SoakRun::Wrong(const std::string& text) {
   wrong.fetch_add(1);
-  const std::lock_guard<std::mutex> lock(mu_);
+  base::MutexLock lock(&mu_);
   if (texts_.size() < kTextsMax) texts_.push_back(absl::StrCat("wrong: ", text));
 }
 
 std::vector<std::string> SoakRun::texts() {
-  const std::lock_guard<std::mutex> lock(mu_);
+  base::MutexLock lock(&mu_);
   return texts_;
 }
 

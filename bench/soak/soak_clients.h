@@ -6,13 +6,14 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <shared_mutex>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 
+#include "base/mutex.h"
 #include "bench/soak/soak_model.h"
 
 namespace tessera::bench {
@@ -42,8 +43,8 @@ struct SoakRun {
   std::vector<std::string> texts();
 
  private:
-  std::mutex mu_;
-  std::vector<std::string> texts_;  // guarded by mu_
+  base::Mutex mu_;
+  std::vector<std::string> texts_ ABSL_GUARDED_BY(mu_);
 };
 
 // Whether a write has changed nothing and may be sent again.
