@@ -22,6 +22,9 @@ constexpr uint64_t kMagic = 0x0a44'454c'5353'4554;      // "TESSLED\n"
 constexpr uint64_t kFormatVersion = 1;
 
 // On disk: never renumber.
+// Far more than there are threads that may be late with what they say of a log.
+constexpr size_t kObsoleteMax = 4096;
+
 enum class Kind : uint32_t { kBegin = 1, kLog = 2, kLogObsolete = 3, kManifest = 4, kClosed = 5 };
 
 void PutEntry(Kind kind, uint64_t number, uint64_t value, std::string* out) {
@@ -130,6 +133,7 @@ void SyncLedger::LogsSynced(std::span<const WalPosition> logs) {
   const base::MutexLock lock(&mu_);
   std::string entries;
   for (const WalPosition& log : logs) {
+    if (obsolete_.contains(log.log)) continue;
     const auto known = state_.logs.find(log.log);
     if (known != state_.logs.end() && log.bytes <= known->second) continue;
     state_.logs[log.log] = log.bytes;
@@ -162,6 +166,8 @@ absl::Status SyncLedger::LogCut(uint64_t log, uint64_t bytes) {
 
 absl::Status SyncLedger::LogObsolete(uint64_t log) {
   const base::MutexLock lock(&mu_);
+  obsolete_.insert(log);
+  if (obsolete_.size() > kObsoleteMax) obsolete_.erase(obsolete_.begin());
   const auto known = state_.logs.find(log);
   if (known == state_.logs.end()) return absl::OkStatus();
   const uint64_t bytes = known->second;
@@ -170,7 +176,10 @@ absl::Status SyncLedger::LogObsolete(uint64_t log) {
   PutEntry(Kind::kLogObsolete, log, 0, &entry);
   const absl::Status status = Add(entry, true);
   // The file may name it still: asked again, it has to be written again.
-  if (!status.ok()) state_.logs[log] = bytes;
+  if (!status.ok()) {
+    obsolete_.erase(log);
+    state_.logs[log] = bytes;
+  }
   return status;
 }
 

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -85,6 +86,9 @@ class SyncLedger {
   const std::string path_;
   mutable base::Mutex mu_;
   LedgerState state_ ABSL_GUARDED_BY(mu_);
+  // Logs that went lately. Whoever has synced a log may have asked how far before it went and say so
+  // after: taken down then, a log that is rightly gone would be missing at the next open.
+  std::set<uint64_t> obsolete_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<base::WritableFile> file_ ABSL_GUARDED_BY(mu_);  // null after an error
 };
 

@@ -63,6 +63,19 @@ TEST(SyncLedger, ReadsWhatWasSaid) {
   EXPECT_EQ(MustRead(fs), expected);
 }
 
+// A sync that was asked about before its log went, and is told of after.
+TEST(SyncLedger, ALogThatWentDoesNotComeBack) {
+  FaultFs fs;
+  const auto ledger = MustCreate(fs);
+  Synced(*ledger, 4, 100);
+  ASSERT_OK(ledger->LogObsolete(4));
+  Synced(*ledger, 4, 150);
+  ASSERT_OK(ledger->LogObsolete(5));  // nobody knew of it
+  Synced(*ledger, 5, 10);
+  Synced(*ledger, 6, 1);
+  EXPECT_THAT(MustRead(fs).logs, testing::ElementsAre(testing::Pair(6, 1)));
+}
+
 TEST(SyncLedger, StaysSmall) {
   FaultFs fs;
   const auto ledger = MustCreate(fs);
