@@ -28,6 +28,14 @@ void* operator new(size_t size) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+// What is not replaced would be a sanitiser's, whose memory the deletes below may not free.
+void* operator new(size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  if (size > tessera::fuzz::kAllocationMax) tessera::fuzz::g_too_large = true;
+  return std::malloc(size == 0 ? 1 : size);
+}
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }

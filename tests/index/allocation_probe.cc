@@ -16,6 +16,14 @@ void* operator new(size_t bytes) {
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
+// What is not replaced would be the sanitiser's, whose memory the deletes below may not free.
+void* operator new(size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
+  largest_allocation = std::max(largest_allocation, bytes);
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept {
+  std::free(memory);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
