@@ -20,7 +20,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/check.h"
-#include "base/json_file.h"
+#include "base/files/json_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 

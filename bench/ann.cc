@@ -18,7 +18,7 @@
 
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "bench/engines.h"
+#include "bench/engines/engines.h"
 #include "bench/ground_truth.h"
 #include "bench/measure.h"
 #include "bench/recall.h"

@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 
 #include "base/types.h"
-#include "bench/engine.h"
+#include "bench/engines/engine.h"
 #include "bench/result.h"
 
 namespace tessera::bench {

@@ -5,7 +5,7 @@
 #include <tuple>
 #include <utility>
 
-#include "bench/svg_plot.h"
+#include "bench/report/svg_plot.h"
 
 namespace tessera::bench {
 

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/status_macros.h"
 
 namespace tessera::bench {

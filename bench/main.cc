@@ -16,9 +16,9 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "bench/ann.h"
-#include "bench/engines.h"
-#include "bench/markdown.h"
-#include "bench/report.h"
+#include "bench/engines/engines.h"
+#include "bench/report/markdown.h"
+#include "bench/report/report.h"
 #include "bench/result.h"
 #include "bench/soak/soak.h"
 

@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "bench/engine.h"
+#include "bench/engines/engine.h"
 #include "bench/worker.h"
 
 namespace tessera::bench {

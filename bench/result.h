@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "bench/engine.h"
+#include "bench/engines/engine.h"
 
 namespace tessera::bench {
 

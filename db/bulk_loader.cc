@@ -6,7 +6,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "db/collection.h"
 #include "db/jobs/build_memory.h"
@@ -16,7 +16,7 @@
 #include "db/validate.h"
 #include "index/raw_plane.h"
 #include "storage/manifest.h"
-#include "version/field_spool.h"
+#include "version/build/field_spool.h"
 
 namespace tessera::db {
 namespace {

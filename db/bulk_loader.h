@@ -32,7 +32,7 @@
 #include "db/publish/row_list.h"
 #include "storage/bulk_writer.h"
 #include "storage/external_sorter.h"
-#include "version/record_spool.h"
+#include "version/build/record_spool.h"
 
 namespace tessera::db {
 

@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_details.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
@@ -37,10 +37,9 @@ absl::StatusOr<std::vector<std::string>> EncodePayloads(const std::vector<Point>
   for (const Point& point : points) {
     std::string json = point.payload.is_null() ? point.payload_json : point.payload.ToJson();
     if (json.size() > kPayloadBytesMax) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("point ", payloads.size(), " (id ", point.id.ToString(),
-                       "): has a payload of ", json.size(), " bytes, at most ", kPayloadBytesMax,
-                       " are allowed"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "point ", payloads.size(), " (id ", point.id.ToString(), "): has a payload of ",
+          json.size(), " bytes, at most ", kPayloadBytesMax, " are allowed"));
     }
     payloads.push_back(std::move(json));
   }
@@ -197,8 +196,8 @@ absl::Status Write::MergePayloads(const base::Value& payload) {
     TESSERA_ASSIGN_OR_RETURN(record.payload_json, merger.Merge(record.payload_json));
     if (record.payload_json.size() > kPayloadBytesMax) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "the payload of point ", entry.id.ToString(), " would have ",
-          record.payload_json.size(), " bytes, at most ", kPayloadBytesMax, " are allowed"));
+          "the payload of point ", entry.id.ToString(), " would have ", record.payload_json.size(),
+          " bytes, at most ", kPayloadBytesMax, " are allowed"));
     }
     merged_bytes += record.payload_json.size();
     if (merged_bytes > kMergedBytesMax) {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/strings.h"

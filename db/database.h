@@ -18,7 +18,7 @@
 #include "absl/status/statusor.h"
 
 #include "base/deadline.h"
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/point_id.h"
 #include "base/schema.h"
 #include "base/types.h"

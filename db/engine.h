@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "db/database.h"

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "index/raw_plane.h"
 #include "storage/epoch.h"
@@ -17,8 +17,8 @@ namespace {
 
 using storage::Table;
 
-// Records read at a time. A record has its payload, wanted or not, of up to kPayloadBytesMax: so many
-// are in memory beside what is returned.
+// Records read at a time. A record has its payload, wanted or not, of up to kPayloadBytesMax: so
+// many are in memory beside what is returned.
 constexpr size_t kRecordsPerRead = 4;
 // Units pinned at a time while vectors are read from lists.
 constexpr size_t kUnitsPerFetch = 256;

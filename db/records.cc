@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 
 namespace tessera::db {

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "db/make_room.h"
 #include "storage/manifest.h"

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/float16.h"
 
 namespace tessera::index {

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/check.h"
-#include "base/crc32c.h"
+#include "base/coding/crc32c.h"
 
 namespace tessera::index {
 namespace {

@@ -27,7 +27,7 @@
 
 #include "absl/status/status.h"
 
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/point_id.h"
 #include "base/schema.h"
 #include "base/types.h"

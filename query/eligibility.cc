@@ -1,7 +1,7 @@
 #include "query/eligibility.h"
 
 #include "base/check.h"
-#include "index/codec.h"
+#include "index/codecs/codec.h"
 
 namespace tessera::query {
 

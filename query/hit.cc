@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "index/raw_plane.h"
 
 namespace tessera::query {

@@ -6,8 +6,8 @@
 //
 //   plane   table                unit
 //   codes   part.planes->codes   part.code_unit
-//   fine    part.planes->fine    part.fine_unit + slot / fine_rows_per_unit  (none with some codecs)
-//   raw     part.planes->raw     part.raw_unit + slot / raw_rows_per_unit
+//   fine    part.planes->fine    part.fine_unit + slot / fine_rows_per_unit  (none with some
+//   codecs) raw     part.planes->raw     part.raw_unit + slot / raw_rows_per_unit
 //
 // Parts that were published together share a plane set, and versions that follow each other share
 // the sets of the parts that stay, and with them what of those is in memory. One table for all
@@ -27,9 +27,9 @@
 
 #include "base/memory_budget.h"
 #include "base/schema.h"
-#include "index/codec.h"
-#include "index/head_index.h"
-#include "query/calibration.h"
+#include "index/codecs/codec.h"
+#include "index/heads/head_index.h"
+#include "query/calibration/calibration.h"
 #include "query/fresh_view.h"
 #include "query/live_bitmap.h"
 #include "storage/page_cache.h"

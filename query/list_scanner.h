@@ -17,8 +17,8 @@
 
 #include "absl/status/status.h"
 
-#include "index/codec.h"
-#include "index/head_index.h"
+#include "index/codecs/codec.h"
+#include "index/heads/head_index.h"
 #include "query/raw_reader.h"
 #include "query/search_context.h"
 #include "query/top_hits.h"

@@ -18,7 +18,7 @@
 // limit may return others. An exact search compares all and returns those of the smallest ids.
 // Threads: a Searcher is one thread's scratch, reused from search to search; after the first few it
 //          allocates nothing. A search pins a cache epoch and writes nothing shared.
-// Source:  the loop is described in ARCHITECTURE.md; bounds in index/codec.h.
+// Source:  the loop is described in ARCHITECTURE.md; bounds in index/codecs/codec.h.
 #pragma once
 
 #include <atomic>
@@ -31,7 +31,7 @@
 #include "absl/status/status.h"
 
 #include "base/deadline.h"
-#include "query/calibration.h"
+#include "query/calibration/calibration.h"
 #include "query/hit.h"
 #include "query/index_view.h"
 

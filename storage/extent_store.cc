@@ -11,8 +11,8 @@
 #include "absl/strings/str_format.h"
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/aligned_buffer.h"

@@ -14,7 +14,7 @@
 
 #include "absl/status/status.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 
 namespace tessera::storage {
 

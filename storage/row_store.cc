@@ -10,7 +10,7 @@
 #include "rocksdb/write_batch.h"
 
 #include "base/check.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/bulk_writer.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/memory_budget.h"
 #include "storage/extent_store.h"
 #include "storage/page_cache.h"

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 
 namespace tessera::version {
 

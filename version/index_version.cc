@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
-#include "index/codec.h"
-#include "index/head_index.h"
+#include "index/codecs/codec.h"
+#include "index/heads/head_index.h"
 
 namespace tessera::version {
 

@@ -3,7 +3,7 @@
 // The record's entries ("lists" in storage/manifest.h) are parts, in the order they were published;
 // several parts may be of one list. For each part it has the rows and the planes:
 //
-//   kCodes  one code plane (index/codec.h), checked by its extent's checksum
+//   kCodes  one code plane (index/codecs/codec.h), checked by its extent's checksum
 //   kFine   units of fine records (version/fine_plane.h); absent when the codec has no fine plane
 //   kRaw    units of raw records (index/raw_plane.h)
 //

@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
 #include "storage/epoch.h"
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/crc32c.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
 
 namespace tessera::version {

@@ -21,7 +21,7 @@
 
 #include "base/mutex.h"
 #include "base/schema.h"
-#include "index/codec.h"
+#include "index/codecs/codec.h"
 #include "query/index_view.h"
 #include "storage/manifest.h"
 #include "storage/page_cache.h"

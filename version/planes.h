@@ -19,7 +19,7 @@
 #include "absl/status/status.h"
 
 #include "base/schema.h"
-#include "index/codec.h"
+#include "index/codecs/codec.h"
 #include "query/index_view.h"
 #include "storage/extent_store.h"
 #include "storage/manifest.h"

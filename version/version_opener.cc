@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
-#include "index/codec.h"
-#include "index/head_index.h"
+#include "index/codecs/codec.h"
+#include "index/heads/head_index.h"
 #include "version/index_version.h"
 #include "version/set_sharing.h"
 

@@ -17,7 +17,7 @@
 #include "api/formats/line_reader.h"
 #include "api/inputs/id_lines.h"
 #include "api/inputs/point_rows.h"
-#include "base/json_file.h"
+#include "base/files/json_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "base/value.h"

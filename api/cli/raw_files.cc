@@ -9,7 +9,7 @@
 #include "api/cli/commands.h"
 #include "api/cli/json_line.h"
 #include "api/formats/vector_reader.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 

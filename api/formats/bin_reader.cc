@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/formats/vector_formats.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 #include "base/status_macros.h"
 
 namespace tessera::api {

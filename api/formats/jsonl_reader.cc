@@ -5,7 +5,7 @@
 
 #include "api/formats/line_reader.h"
 #include "api/formats/payload_formats.h"
-#include "base/json_file.h"
+#include "base/files/json_file.h"
 #include "base/status_macros.h"
 
 namespace tessera::api {

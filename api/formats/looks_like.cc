@@ -3,7 +3,7 @@
 
 #include "api/formats/vector_formats.h"
 #include "base/check.h"
-#include "base/coding.h"
+#include "base/coding/coding.h"
 
 namespace tessera::api {
 namespace {

@@ -12,7 +12,7 @@
 #include "api/formats/file_kind.h"
 #include "api/formats/line_reader.h"
 #include "api/inputs/point_rows.h"
-#include "base/json_file.h"
+#include "base/files/json_file.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "bench/engine.h"
+#include "bench/engines/engine.h"
 
 namespace tessera::bench {
 

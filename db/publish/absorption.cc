@@ -12,7 +12,7 @@
 #include "db/publish/new_versions.h"
 #include "db/publish/publisher.h"
 #include "index/raw_plane.h"
-#include "version/field_spool.h"
+#include "version/build/field_spool.h"
 
 namespace tessera::db {
 namespace {

@@ -15,10 +15,10 @@
 #include "db/read_view.h"
 #include "query/live_bitmap.h"
 #include "storage/extent_store.h"
+#include "version/build/index_builder.h"
+#include "version/build/record_spool.h"
 #include "version/context.h"
-#include "version/index_builder.h"
 #include "version/index_version.h"
-#include "version/record_spool.h"
 
 namespace tessera::db {
 

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 
 #include "base/types.h"
+#include "version/build/record_spool.h"
 #include "version/context.h"
-#include "version/record_spool.h"
 
 namespace tessera::db {
 

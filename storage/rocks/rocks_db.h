@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/mutex.h"
 #include "storage/rocks/rocks_disk.h"
 #include "storage/rocks/sync_ledger.h"

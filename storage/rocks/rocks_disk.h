@@ -20,7 +20,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/mutex.h"
 #include "storage/rocks/sync_ledger.h"
 #include "storage/rocks/wal_check.h"

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 
 namespace rocksdb {
 class FSWritableFile;

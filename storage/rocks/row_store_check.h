@@ -15,7 +15,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "storage/rocks/sync_ledger.h"
 #include "storage/rocks/wal_check.h"
 

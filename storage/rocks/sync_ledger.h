@@ -25,7 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/mutex.h"
 #include "storage/rocks/wal_tracker.h"
 
@@ -86,8 +86,8 @@ class SyncLedger {
   const std::string path_;
   mutable base::Mutex mu_;
   LedgerState state_ ABSL_GUARDED_BY(mu_);
-  // Logs that went lately. Whoever has synced a log may have asked how far before it went and say so
-  // after: taken down then, a log that is rightly gone would be missing at the next open.
+  // Logs that went lately. Whoever has synced a log may have asked how far before it went and say
+  // so after: taken down then, a log that is rightly gone would be missing at the next open.
   std::set<uint64_t> obsolete_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<base::WritableFile> file_ ABSL_GUARDED_BY(mu_);  // null after an error
 };

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "rocksdb/table.h"
 
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "storage/rocks/masked_crc.h"

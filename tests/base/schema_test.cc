@@ -6,8 +6,8 @@
 
 #include "gtest/gtest.h"
 
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 

@@ -10,7 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/json_file.h"
+#include "base/files/json_file.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 

@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "bench/engines.h"
+#include "bench/engines/engines.h"
 #include "bench/measure.h"
 #include "bench/worker.h"
 #include "tests/bench/vector_data.h"

@@ -5,7 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "bench/markdown.h"
+#include "bench/report/markdown.h"
 
 namespace tessera::bench {
 namespace {

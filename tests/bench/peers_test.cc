@@ -4,7 +4,7 @@
 
 #include "gtest/gtest.h"
 
-#include "bench/engine.h"
+#include "bench/engines/engine.h"
 #include "bench/ground_truth.h"
 #include "bench/peers/faiss_engine.h"
 #include "bench/peers/hnswlib_engine.h"

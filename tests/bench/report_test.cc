@@ -1,11 +1,11 @@
-#include "bench/report.h"
+#include "bench/report/report.h"
 
 #include <cstdio>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "bench/svg_plot.h"
+#include "bench/report/svg_plot.h"
 
 namespace tessera::bench {
 namespace {

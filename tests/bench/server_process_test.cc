@@ -1,5 +1,5 @@
 // The starting and stopping of servers, on shell scripts that play one; and the memory sampler.
-#include "bench/server_process.h"
+#include "bench/engines/server_process.h"
 
 #include <atomic>
 #include <chrono>

@@ -9,7 +9,7 @@
 
 #include "base/strings.h"
 #include "bench/ann.h"
-#include "bench/tessera_common.h"
+#include "bench/engines/tessera_common.h"
 #include "tests/bench/vector_data.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"

@@ -9,8 +9,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "base/files/file_system.h"
 #include "base/status_details.h"
-#include "base/file_system.h"
 #include "tests/db/model.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/status_matchers.h"

@@ -2,10 +2,10 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/json_file.h"
+#include "base/coding/sealed.h"
+#include "base/files/json_file.h"
 #include "base/point_id.h"
 #include "base/schema.h"
-#include "base/sealed.h"
 #include "base/status_macros.h"
 #include "base/value.h"
 #include "tests/fuzz/stored.h"

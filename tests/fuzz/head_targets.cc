@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "index/head_index.h"
-#include "index/head_tier.h"
+#include "index/heads/head_index.h"
+#include "index/heads/head_tier.h"
 #include "tests/fuzz/stored.h"
 #include "tests/fuzz/targets.h"
 

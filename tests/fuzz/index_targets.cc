@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
-#include "index/codec.h"
-#include "index/rabitq_codec.h"
+#include "index/codecs/codec.h"
+#include "index/codecs/rabitq_codec.h"
 #include "index/raw_plane.h"
 #include "tests/fuzz/stored.h"
 #include "tests/fuzz/targets.h"

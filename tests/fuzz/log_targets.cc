@@ -2,8 +2,8 @@
 #include <string>
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/status_macros.h"
 #include "storage/rocks/sync_ledger.h"
 #include "storage/rocks/wal_check.h"

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "query/calibration.h"
+#include "query/calibration/calibration.h"
 #include "tests/fuzz/stored.h"
 #include "tests/fuzz/targets.h"
 

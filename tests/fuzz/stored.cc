@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "base/coding.h"
-#include "base/crc32c.h"
-#include "base/sealed.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
+#include "base/coding/sealed.h"
 
 namespace tessera::fuzz {
 

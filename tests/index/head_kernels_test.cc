@@ -12,7 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "tests/index/codec_fixture.h"
+#include "tests/index/codecs/codec_fixture.h"
 #include "tests/support/seed.h"
 
 namespace tessera::index {

@@ -14,13 +14,13 @@
 
 #include "gtest/gtest.h"
 
-#include "base/coding.h"
-#include "base/sealed.h"
-#include "index/codec.h"
-#include "index/codec_trainer.h"
-#include "index/head_index.h"
+#include "base/coding/coding.h"
+#include "base/coding/sealed.h"
+#include "index/codecs/codec.h"
+#include "index/codecs/codec_trainer.h"
+#include "index/heads/head_index.h"
 #include "tests/index/allocation_probe.h"
-#include "tests/index/codec_fixture.h"
+#include "tests/index/codecs/codec_fixture.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::index {

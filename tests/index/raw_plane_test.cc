@@ -10,7 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/crc32c.h"
+#include "base/coding/crc32c.h"
 #include "base/float16.h"
 #include "base/strings.h"
 #include "tests/support/seed.h"

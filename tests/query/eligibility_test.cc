@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-#include "index/codec.h"
+#include "index/codecs/codec.h"
 #include "query/searcher.h"
 #include "tests/query/index_fixture.h"
 #include "tests/support/seed.h"

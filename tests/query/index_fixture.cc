@@ -9,13 +9,13 @@
 #include "absl/strings/str_format.h"
 
 #include "base/check.h"
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "base/float16.h"
 #include "index/clustering.h"
-#include "index/codec_trainer.h"
+#include "index/codecs/codec_trainer.h"
 #include "index/distance.h"
-#include "index/head_index.h"
+#include "index/heads/head_index.h"
 #include "index/raw_plane.h"
 #include "index/search_space.h"
 

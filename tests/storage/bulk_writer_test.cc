@@ -13,7 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/status_macros.h"
 #include "tests/storage/rows.h"
 #include "tests/support/fault_fs.h"

@@ -9,8 +9,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "storage/aligned_buffer.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/seed.h"

@@ -12,7 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/status_macros.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/seed.h"

@@ -7,8 +7,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/coding.h"
-#include "base/crc32c.h"
+#include "base/coding/coding.h"
+#include "base/coding/crc32c.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 

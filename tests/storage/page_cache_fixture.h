@@ -12,7 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/crc32c.h"
+#include "base/coding/crc32c.h"
 #include "storage/page_cache.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/status_matchers.h"

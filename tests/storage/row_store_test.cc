@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "tests/storage/rows.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temp_dir.h"

@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "storage/row_store.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/status_matchers.h"

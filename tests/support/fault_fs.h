@@ -28,7 +28,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/mutex.h"
 #include "tests/support/fault_tree.h"
 #include "tests/support/seed.h"

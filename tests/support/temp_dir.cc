@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "base/check.h"
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 
 namespace tessera::inline test {
 

@@ -24,6 +24,7 @@ MAY_INCLUDE = {
 LAYERS = list(MAY_INCLUDE)
 ALL_FOLDERS = LAYERS + ["bench", "tests"]
 LINES_MAX = 700
+FOLDER_FILES_MAX = 35
 LINES_MEDIAN_MAX = 90
 
 # Beginning of an included header -> where it may be included.
@@ -99,10 +100,16 @@ class SourcesTest(unittest.TestCase):
         self.assertGreater(len(all_sources), 200)
         self.assertEqual(found, [], "\n" + "\n".join(found))
 
-    def test_files_are_short(self):
+    def test_files_and_folders_are_short(self):
         all_sources = dict(sources(ROOT))
         lengths = [text.count("\n") for text in all_sources.values()]
         self.assertLessEqual(statistics.median(lengths), LINES_MEDIAN_MAX)
+        counts = {}
+        for path in all_sources:
+            folder = path.rpartition("/")[0]
+            counts[folder] = counts.get(folder, 0) + 1
+        full = {folder: count for folder, count in counts.items() if count > FOLDER_FILES_MAX}
+        self.assertEqual(full, {})
 
     def test_library_code_is_not_compiled_for_one_machine(self):
         for path in ROOT.rglob("CMakeLists.txt"):

@@ -9,16 +9,16 @@
 #include <utility>
 #include <vector>
 
-#include "base/file_system.h"
+#include "base/files/file_system.h"
 #include "base/point_id.h"
 #include "base/schema.h"
 #include "base/types.h"
 #include "query/hit.h"
 #include "query/live_bitmap.h"
 #include "storage/page_cache.h"
+#include "version/build/record_spool.h"
 #include "version/context.h"
 #include "version/index_version.h"
-#include "version/record_spool.h"
 
 namespace tessera::inline test {
 

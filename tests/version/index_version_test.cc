@@ -13,8 +13,8 @@
 #include "tests/support/fault_fs.h"
 #include "tests/support/status_matchers.h"
 #include "tests/version/index_fixture.h"
+#include "version/build/index_builder.h"
 #include "version/fine_plane.h"
-#include "version/index_builder.h"
 
 namespace tessera::version {
 namespace {

@@ -16,7 +16,7 @@
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 #include "tests/version/index_fixture.h"
-#include "version/index_builder.h"
+#include "version/build/index_builder.h"
 #include "version/plane_set.h"
 
 namespace tessera::version {

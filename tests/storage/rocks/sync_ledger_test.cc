@@ -8,7 +8,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "base/crc32c.h"
+#include "base/coding/crc32c.h"
 #include "tests/support/fault_fs.h"
 #include "tests/support/fs_image.h"
 #include "tests/support/seed.h"
