@@ -79,9 +79,13 @@ class StoredCollection final : public Collection,
                                       const base::Value& payload, Ack ack) override;
   absl::StatusOr<std::vector<StoredPoint>> Get(std::span<const base::PointId> ids,
                                                Projection with) override;
-  absl::StatusOr<ScrollPage> Scroll(const std::optional<base::PointId>& offset, uint32_t limit,
-                                    Projection with) override;
+  absl::StatusOr<ScrollPage> ScrollWhere(const ScrollParams& params) override;
   absl::StatusOr<uint64_t> Count() override;
+  absl::StatusOr<CountResult> CountWhere(const CountParams& params) override;
+  absl::StatusOr<FacetResult> Facet(const FacetParams& params) override;
+  absl::StatusOr<ChangeResult> DeleteWhere(const FilterText& filter, Ack ack) override;
+  absl::StatusOr<ChangeResult> SetPayloadWhere(const FilterText& filter, const base::Value& payload,
+                                               Ack ack) override;
   absl::StatusOr<SearchResult> Search(std::span<const float> query,
                                       const SearchParams& params) override;
   absl::Status SearchBatch(std::span<const float> queries, const SearchParams& params,

@@ -54,8 +54,8 @@ absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const b
   return points;
 }
 
-absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::PointId>& offset,
-                                                    uint32_t limit, Projection with) {
+absl::StatusOr<ScrollPage> StoredCollection::ScrollWhere(const ScrollParams& params) {
+  const auto& [offset, limit, filter, with] = params;
   if (limit == 0 || limit > base::kLimitMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("limit is ", limit, ", must be 1 .. ", base::kLimitMax));
@@ -85,6 +85,20 @@ absl::StatusOr<ScrollPage> StoredCollection::Scroll(const std::optional<base::Po
     page.next_offset = first.front().id;
   }
   return page;
+}
+
+absl::StatusOr<CountResult> StoredCollection::CountWhere(const CountParams&) {
+  return absl::UnimplementedError("count");
+}
+absl::StatusOr<FacetResult> StoredCollection::Facet(const FacetParams&) {
+  return absl::UnimplementedError("facet");
+}
+absl::StatusOr<ChangeResult> StoredCollection::DeleteWhere(const FilterText&, Ack) {
+  return absl::UnimplementedError("delete");
+}
+absl::StatusOr<ChangeResult> StoredCollection::SetPayloadWhere(const FilterText&,
+                                                               const base::Value&, Ack) {
+  return absl::UnimplementedError("set");
 }
 
 absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> query,

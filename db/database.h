@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -73,6 +74,22 @@ struct Projection {
   uint64_t bytes_max = UINT64_MAX;
 };
 
+// A filter as clients write it: an expression (query/filter/parser.h has the grammar) and the
+// values of its $names.
+struct FilterText {
+  std::string expression;
+  std::map<std::string, base::Value, std::less<>> parameters = {};
+  // A path that no point has is an error instead of a warning.
+  bool strict = false;
+};
+
+// How the rows that pass a filter are found.
+enum class SearchPlan {
+  kAuto,   // the planner's choice
+  kExact,  // every match is compared on raw vectors
+  kProbe,  // the nearest lists that have matches, as many as the recall target takes
+};
+
 struct SearchParams {
   std::string field;         // vector field searched; "" is the default field
   uint32_t limit = 10;       // 1 .. base::kLimitMax
@@ -81,6 +98,9 @@ struct SearchParams {
   uint32_t nprobe = 0;       // 0: from recall_target; else lists to visit
   double oversampling = 0;   // 0: from recall_target; else rerank depth as a factor of limit, >= 1
   std::optional<float> score_threshold;  // only hits at least this good
+  std::optional<FilterText> filter = std::nullopt;
+  SearchPlan plan = SearchPlan::kAuto;  // not read with `exact`
+  bool explain = false;
   Projection with;
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;  // polled between stages
@@ -108,13 +128,49 @@ struct SearchStats {
   uint64_t bytes_read = 0;  // from disk
 };
 
+// A way that was thought of, with what it was expected to cost.
+struct PlanPrice {
+  SearchPlan plan = SearchPlan::kAuto;
+  double microseconds = 0;
+  bool chosen = false;
+};
+
+struct StageTime {
+  std::string stage;  // "filter", "heads", "scan", "rerank" ...
+  double microseconds = 0;
+};
+
+// What a search, a count or a change by filter did, and why.
+struct Explain {
+  std::string filter;  // its normal form; "" without one
+  SearchPlan plan = SearchPlan::kAuto;
+  std::vector<PlanPrice> prices;
+  uint64_t estimated_rows = 0;  // that match, as was thought before
+  uint64_t matching_rows = 0;   // that match, dead ones in lists included
+  uint64_t lists = 0;
+  uint64_t lists_eligible = 0;  // that have matches
+  uint64_t lists_probed = 0;
+  uint64_t blocks = 0;         // of 64 rows, in the probed lists
+  uint64_t blocks_masked = 0;  // of these, passed over without a look at their codes
+  uint64_t codes_scanned = 0;
+  uint64_t survivors = 0;
+  uint64_t reranked = 0;
+  uint64_t fresh_rows = 0;  // evaluated beside the lists
+  uint64_t bytes_read = 0;
+  bool filter_cached = false;  // what matches was known from an earlier call
+  double estimated_recall = 0;
+  std::vector<StageTime> stages;  // in order
+};
+
 // Of more equally far points than there is room for, which are returned is not defined: another
 // limit may bring others. An exact search returns those of the smallest ids. A cosine is in [-1,
 // 1]; that of a point with a copy of itself may be a rounding error below 1.
 struct SearchResult {
   std::vector<Hit> hits;  // best first, ties to the smaller id
   SearchStats stats;
-  double seconds = 0;  // that the search took, of a batch: this query alone
+  std::vector<std::string> warnings;  // of the filter
+  std::optional<Explain> explain;     // if asked for
+  double seconds = 0;                 // that the search took, of a batch: this query alone
 };
 
 // Takes the result of one query of a batch; an error ends the batch.
@@ -139,6 +195,48 @@ struct CollectionStats {
 struct ScrollPage {
   std::vector<StoredPoint> points;           // ascending ids
   std::optional<base::PointId> next_offset;  // first id of the next page
+  std::vector<std::string> warnings = {};    // of the filter
+};
+
+struct ScrollParams {
+  std::optional<base::PointId> offset = std::nullopt;  // the first id
+  uint32_t limit = 100;                                // 1 .. base::kLimitMax
+  std::optional<FilterText> filter = std::nullopt;
+  Projection with = {};
+};
+
+struct CountParams {
+  std::optional<FilterText> filter = std::nullopt;
+  bool explain = false;
+};
+
+struct CountResult {
+  uint64_t count = 0;
+  std::vector<std::string> warnings;
+  std::optional<Explain> explain;
+};
+
+struct FacetParams {
+  std::string path;     // as in a filter: names with dots between them, quoted where they must be
+  uint32_t limit = 10;  // values returned; 1 .. base::kLimitMax
+  std::optional<FilterText> filter = std::nullopt;
+};
+
+struct FacetValue {
+  base::Value value;   // boolean, number or string
+  uint64_t count = 0;  // points that have it
+};
+
+struct FacetResult {
+  std::vector<FacetValue> values;  // most points first, ties by value
+  uint64_t distinct = 0;           // values in all
+  uint64_t points = 0;             // that pass the filter
+  std::vector<std::string> warnings;
+};
+
+struct ChangeResult {
+  uint64_t points = 0;  // that were deleted or changed
+  std::vector<std::string> warnings;
 };
 
 // Rows for a bulk load, pulled in batches: fills `*batch` (cleared before) with the next points,
@@ -200,11 +298,30 @@ class Collection {
   virtual absl::StatusOr<std::vector<StoredPoint>> Get(std::span<const base::PointId> ids,
                                                        Projection with) = 0;
 
-  // At most `limit` (1 .. kLimitMax) points with id >= offset, ascending.
-  virtual absl::StatusOr<ScrollPage> Scroll(const std::optional<base::PointId>& offset,
-                                            uint32_t limit, Projection with) = 0;
+  // The points with id >= offset that pass the filter, ascending, at most `limit`.
+  // Errors: kInvalidArgument (limit, filter).
+  virtual absl::StatusOr<ScrollPage> ScrollWhere(const ScrollParams& params) = 0;
+  // Of all points.
+  absl::StatusOr<ScrollPage> Scroll(const std::optional<base::PointId>& offset, uint32_t limit,
+                                    Projection with) {
+    return ScrollWhere({.offset = offset, .limit = limit, .with = with});
+  }
 
+  // All points; those that pass the filter. Exact. Errors: kInvalidArgument (filter).
   virtual absl::StatusOr<uint64_t> Count() = 0;
+  virtual absl::StatusOr<CountResult> CountWhere(const CountParams& params) = 0;
+
+  // The values that a path has in the points that pass the filter, with the number of points that
+  // have them; a point with a list counts for each of its values.
+  // Errors: kInvalidArgument (path, limit, filter).
+  virtual absl::StatusOr<FacetResult> Facet(const FacetParams& params) = 0;
+
+  // Delete and SetPayload of the points that pass the filter, as they are when it begins. Changed
+  // in portions, each as one write: on an error those before are changed.
+  // Errors: as Delete and SetPayload; kInvalidArgument (filter).
+  virtual absl::StatusOr<ChangeResult> DeleteWhere(const FilterText& filter, Ack ack) = 0;
+  virtual absl::StatusOr<ChangeResult> SetPayloadWhere(const FilterText& filter,
+                                                       const base::Value& payload, Ack ack) = 0;
 
   // `query`: dim finite floats. Errors: kInvalidArgument, kDeadlineExceeded, kCancelled.
   virtual absl::StatusOr<SearchResult> Search(std::span<const float> query,

@@ -1,9 +1,7 @@
 // Which rows a search may return: the one place that list scanner, exact scan, fresh rows and
 // calibration ask.
 //
-// Eligible are the live rows. What else decides about rows belongs here: a filter answers for a
-// part of the index with the words of MaskOf, or at once when it knows that none or all of its rows
-// match, and for fresh rows by evaluation.
+// Eligible are the live rows that pass the search's filter, if it has one.
 //
 // Threads: const member functions concurrently.
 #pragma once
@@ -11,18 +9,24 @@
 #include <cstdint>
 
 #include "query/index_view.h"
+#include "query/row_filter.h"
 
 namespace tessera::query {
 
 class Eligibility {
  public:
-  // `view` outlives it.
-  explicit Eligibility(const SearchView& view);
+  // `view` and `filter` outlive it; null: no filter.
+  // Pre: the filter was worked out for the view's index.
+  explicit Eligibility(const SearchView& view, const RowFilter* filter = nullptr);
 
   // Whether every row of the index is eligible: nobody needs a mask then.
   bool all() const { return all_; }
-  // Eligible rows of the index.
+  // Eligible rows of the index; with a filter, at most so many: its dead matches are counted.
   uint64_t count() const { return count_; }
+  // Whether the list may have eligible rows. Cost: O(1).
+  bool MayHave(uint32_t list) const {
+    return matches_ == nullptr || matches_->list_matches[list] > 0;
+  }
 
   // Writes one word for each block of 64 rows of the part, bit i for row 64 * block + i, and
   // returns how many of its rows are eligible: 0 and part.rows allow for a shortcut. Bits of rows
@@ -36,11 +40,16 @@ class Eligibility {
   // Calls `visit` with every eligible fresh row, ascending.
   template <typename Visitor>
   void ForEachFresh(Visitor&& visit) const {
-    view_.fresh.ForEach(visit);
+    if (filter_ == nullptr) return view_.fresh.ForEach(visit);
+    view_.fresh.ForEach([&](const FreshRowRef& row) {
+      if (filter_->MatchesFresh(row)) visit(row);
+    });
   }
 
  private:
   const SearchView& view_;
+  const RowFilter* const filter_;
+  const IndexMatches* matches_ = nullptr;  // null: every live row of the index is eligible
   uint64_t count_ = 0;
   bool all_ = true;
 };

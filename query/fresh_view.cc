@@ -21,6 +21,7 @@ struct FreshView::Chunk {
     base::RowId row;
     uint64_t version = 0;
     base::PointId id;
+    std::string fields;
   };
   const size_t vector_bytes;
   std::unique_ptr<Head[]> heads = std::make_unique<Head[]>(kChunkRows);
@@ -43,7 +44,8 @@ std::optional<FreshRowRef> FreshView::Row(uint64_t sequence) const {
       .row = head.row,
       .version = head.version,
       .id = &head.id,
-      .vector = {chunk.vectors.get() + slot * chunk.vector_bytes, chunk.vector_bytes}};
+      .vector = {chunk.vectors.get() + slot * chunk.vector_bytes, chunk.vector_bytes},
+      .fields = head.fields};
 }
 
 uint64_t FreshView::memory_bytes() const {
@@ -51,12 +53,13 @@ uint64_t FreshView::memory_bytes() const {
   uint64_t bytes = 0;
   for (const Entry& entry : *chunks_) {
     bytes += kChunkRows * (entry.rows->vector_bytes + sizeof(Chunk::Head));
+    for (size_t i = 0; i < kChunkRows; ++i) bytes += entry.rows->heads[i].fields.size();
   }
   return bytes;
 }
 
 uint64_t FreshRows::Append(base::RowId row, base::PointId id, uint64_t version,
-                           std::span<const std::byte> vector) {
+                           std::span<const std::byte> vector, std::string_view fields) {
   TESSERA_CHECK(vector.size() == vector_bytes_);
   const uint64_t sequence = view_.end_;
   const size_t slot = sequence % FreshView::kChunkRows;
@@ -65,7 +68,7 @@ uint64_t FreshRows::Append(base::RowId row, base::PointId id, uint64_t version,
     changed_ = true;
   }
   FreshView::Chunk& chunk = *chunks_.back().rows;
-  chunk.heads[slot] = {row, version, std::move(id)};
+  chunk.heads[slot] = {row, version, std::move(id), std::string(fields)};
   std::memcpy(chunk.vectors.get() + slot * vector_bytes_, vector.data(), vector_bytes_);
   ++view_.end_;
   ++view_.live_count_;

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/point_id.h"
@@ -28,6 +29,7 @@ struct FreshRowRef {
   uint64_t version = 0;
   const base::PointId* id = nullptr;
   std::span<const std::byte> vector;
+  std::string_view fields;  // what filters see of the payload, see query/filter/field_record.h
 };
 
 class FreshView {
@@ -79,7 +81,7 @@ class FreshRows {
 
   // Adds a live row and returns its sequence number: 0, 1, 2 ...
   uint64_t Append(base::RowId row, base::PointId id, uint64_t version,
-                  std::span<const std::byte> vector);
+                  std::span<const std::byte> vector, std::string_view fields = {});
   // Dead already, dropped or never there: nothing happens.
   void MarkDead(uint64_t sequence);
   // Forgets rows below `sequence`. Views taken before keep them.

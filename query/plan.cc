@@ -21,6 +21,7 @@ SearchRequest Plan(const SearchGoal& goal, const SearchView& view) {
   request.dissimilarity_max = goal.dissimilarity_max;
   request.deadline = goal.deadline;
   request.cancelled = goal.cancelled;
+  request.filter = goal.filter;
   request.settings.recall = 1;
   if (goal.exact || view.index == nullptr) return request;
 

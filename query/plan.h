@@ -23,6 +23,7 @@ struct SearchGoal {
   std::optional<float> dissimilarity_max = std::nullopt;
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
+  const RowFilter* filter = nullptr;
 };
 
 // The way that reaches the goal, by the calibration of the view's index. Its settings.recall is

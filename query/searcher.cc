@@ -134,7 +134,7 @@ absl::Status Searcher::Search(const SearchView& view, std::span<const float> que
   state.hits.Reset(request.limit);
 
   storage::CacheGuard guard;
-  const Eligibility eligible(view);
+  const Eligibility eligible(view, request.filter);
   const SearchContext context{view, request, state.distance, guard, *stats, eligible, state.space};
   TESSERA_RETURN_IF_ERROR(context.CheckStop());
   const bool scan_all = request.exact || view.index == nullptr;

@@ -34,6 +34,7 @@
 #include "query/calibration/calibration.h"
 #include "query/hit.h"
 #include "query/index_view.h"
+#include "query/row_filter.h"
 
 namespace tessera::query {
 
@@ -43,6 +44,8 @@ struct SearchRequest {
   bool exact = false;      // compare every live row
   // Only hits at most this far (squared L2, -inner product, -cosine).
   std::optional<float> dissimilarity_max;
+  const RowFilter* filter =
+      nullptr;  // only rows that pass; worked out for the view that is searched
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
 };
