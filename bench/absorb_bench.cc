@@ -25,6 +25,7 @@
 
 #include "base/memory_budget.h"
 #include "base/status_macros.h"
+#include "base/thread_priority.h"
 #include "db/database.h"
 
 namespace tessera::bench {
@@ -130,6 +131,7 @@ absl::Status Run(const std::string& directory, uint64_t row_count, int rounds,
     absl::Status written;
     std::atomic<bool> done{false};
     std::thread writer([&] {
+      base::YieldToOthers();  // as the threads of maintenance do
       written = AbsorbBatch(*collection, rows, &next);
       done = true;
     });

@@ -17,6 +17,7 @@
 #include "base/strings.h"
 #include "bench/ann.h"
 #include "bench/engines/engines.h"
+#include "bench/filter/filter_bench.h"
 #include "bench/report/markdown.h"
 #include "bench/report/report.h"
 #include "bench/result.h"
@@ -197,6 +198,41 @@ absl::Status RunSoakCommand(SoakFlags flags) {
   return good ? absl::OkStatus() : absl::AbortedError("a bar is broken");
 }
 
+struct FilterFlags {
+  FilterBenchOptions options;
+  std::string metric = "l2";
+  std::string memory_limit = "2GiB";
+  std::string output;
+};
+
+void AddFilter(CLI::App& app, FilterFlags* flags) {
+  CLI::App* filter = app.add_subcommand(
+      "filter", "searches under filters of every selectivity, with every plan");
+  FilterBenchOptions& options = flags->options;
+  filter->add_option("--set", options.set, "directory with base.*, query.* and payload.*")
+      ->required();
+  filter->add_option("--metric", flags->metric, "cosine, l2 or ip")->capture_default_str();
+  filter->add_option("--queries", options.queries)->capture_default_str();
+  filter->add_option("-k,--limit", options.limits, "neighbours wanted")->capture_default_str();
+  filter->add_option("--recall-target", options.recall_target)->capture_default_str();
+  filter->add_option("--passes", options.passes)->check(CLI::Range(1, 1000))->capture_default_str();
+  filter->add_option("--filter", options.filters, "an expression; may be repeated")
+      ->allow_extra_args(false);
+  filter->add_flag("--only-these", options.only_these, "no filters but those of --filter");
+  filter->add_option("--memory-limit", flags->memory_limit)->capture_default_str();
+  filter->add_option("--work", options.work_dir, "directory for the data, removed at the end")
+      ->capture_default_str();
+  filter->add_option("-o,--output", flags->output, "file to append JSON lines to");
+}
+
+absl::Status RunFilterCommand(FilterFlags flags) {
+  TESSERA_ASSIGN_OR_RETURN(flags.options.metric, base::ParseMetric(flags.metric));
+  TESSERA_ASSIGN_OR_RETURN(flags.options.memory_limit, base::ParseByteSize(flags.memory_limit));
+  std::ofstream lines;
+  if (!flags.output.empty()) lines.open(flags.output, std::ios::app);
+  return RunFilterBench(flags.options, lines, std::cout);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app{"Measures Tessera and its peers, and draws what was measured."};
   app.require_subcommand(1);
@@ -206,13 +242,16 @@ int Main(int argc, char** argv) {
   AddReport(app, &report);
   SoakFlags soak;
   AddSoak(app, &soak);
+  FilterFlags filter;
+  AddFilter(app, &filter);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   const absl::Status status = app.got_subcommand("ann")    ? Ann(ann)
-                              : app.got_subcommand("soak") ? RunSoakCommand(soak)
+                              : app.got_subcommand("soak")   ? RunSoakCommand(soak)
+                              : app.got_subcommand("filter") ? RunFilterCommand(filter)
                                                            : Report(report);
   if (status.ok()) return 0;
   std::cerr << "tessera_bench: " << status << '\n';

@@ -13,8 +13,10 @@
 #include "db/publish/absorption.h"
 #include "db/publish/publisher.h"
 #include "db/records.h"
+#include "db/row_fields.h"
 #include "db/validate.h"
 #include "index/raw_plane.h"
+#include "query/filter/field_record.h"
 #include "storage/manifest.h"
 #include "version/build/field_spool.h"
 
@@ -69,12 +71,13 @@ absl::Status BulkLoader::Prepare() {
   }
   TESSERA_ASSIGN_OR_RETURN(
       memory_, engine_.budget->Reserve("bulk loads", kIdSortBytes + kDeadSortBytes +
-                                                         kSpoolBytes * view_->fields.size()));
+                                                         kSpoolBytes * (view_->fields.size() + 1)));
   for (const FieldView& field : view_->fields) {
     TESSERA_ASSIGN_OR_RETURN(auto spool,
                              version::NewRecordSpool(engine_.versions, field.search.field));
     spools_.push_back(std::move(spool));
   }
+  TESSERA_ASSIGN_OR_RETURN(fields_, version::FieldsSpool::Create(engine_.versions, first_row_));
   ids_ = std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path, kIdSortBytes);
   dead_sorter_ =
       std::make_unique<storage::ExternalSorter>(*engine_.fs, engine_.scratch_path, kDeadSortBytes);
@@ -112,6 +115,11 @@ absl::Status BulkLoader::AddPoint(base::RowId row, const Point& point) {
         "point with id ", point.id.ToString(), " has a payload of ", record.payload_json.size(),
         " bytes, at most ", kPayloadBytesMax, " are allowed"));
   }
+  id_key_.clear();
+  field_record_.clear();
+  point.id.EncodeKey(&id_key_);
+  TESSERA_RETURN_IF_ERROR(query::EncodeFieldsOfJson(record.payload_json, &field_record_));
+  TESSERA_RETURN_IF_ERROR(fields_->Append(id_key_, field_record_));
   const uint32_t uid = core_.record.uid;
   TESSERA_RETURN_IF_ERROR(rows_->Put(Table::kPoints, RowKey(uid, row), EncodePointRecord(record)));
   TESSERA_RETURN_IF_ERROR(ids_->Add(IdKey(uid, point.id), EncodeRow(row)));
@@ -213,6 +221,7 @@ absl::Status BulkLoader::MarkReplaced() {
 
 absl::Status BulkLoader::BuildIndexes() {
   for (const auto& spool : spools_) TESSERA_RETURN_IF_ERROR(spool->FinishWriting());
+  TESSERA_RETURN_IF_ERROR(fields_->FinishWriting());
   const uint64_t indexed =
       view_->fields[0].index == nullptr ? 0 : view_->fields[0].search.index->rows;
   const bool few = indexed > kAppendRatio * read_count_;
@@ -227,6 +236,7 @@ absl::Status BulkLoader::BuildIndexes() {
   }
   TESSERA_RETURN_IF_ERROR(status);
   spools_.clear();
+  fields_.reset();
   // Rows of this load that a later one of the same id replaced; and, in an append, what was dead
   // before, which is carried over.
   return dead_.ForEachPortion([&](std::span<const base::RowId> rows) -> absl::Status {
@@ -247,6 +257,8 @@ absl::Status BulkLoader::BuildFields(NextVersion how, uint64_t memory_bytes) {
   options.threads = options_.threads > 0 ? options_.threads : engine_.threads;
   options.memory_bytes = memory_bytes;
   options.cancelled = &cancelled_;
+  RowFields fields(engine_, core_.record.uid, *view_, fields_.get());
+  options.fields = &fields;
   options.progress = [&](std::string_view phase, uint64_t done, uint64_t total) {
     Report(phase, done, total);
   };

@@ -33,6 +33,7 @@
 #include "storage/bulk_writer.h"
 #include "storage/external_sorter.h"
 #include "version/build/record_spool.h"
+#include "version/columns/fields_spool.h"
 
 namespace tessera::db {
 
@@ -80,7 +81,10 @@ class BulkLoader {
   std::unique_ptr<storage::ExternalSorter> ids_;
   std::unique_ptr<storage::ExternalSorter> dead_sorter_;
   std::unique_ptr<storage::BulkWriter> rows_;
+  std::unique_ptr<version::FieldsSpool> fields_;
   std::vector<std::byte> record_;
+  std::string id_key_;
+  std::string field_record_;
 
   base::RowId first_row_;
   uint64_t read_count_ = 0;

@@ -140,7 +140,7 @@ void StoredCollection::RequestMaintenance() {
   }
   const MaintenanceDecision decision = DecideMaintenance(numbers);
   if (decision.action == MaintenanceAction::kNothing) return;
-  const JobLength length = LengthOf(decision.action, numbers, core_.FreshRowBytes());
+  const JobLength length = LengthOf(decision.action, numbers, core_.FreshBytes(1, 0));
   engine_.scheduler.Submit(
       {.owner = record_.uid,
        .length = length,
@@ -162,7 +162,7 @@ absl::Status StoredCollection::Maintain(JobLength allowed) {
     const MaintenanceNumbers numbers = core_.Numbers(*view);
     view.reset();
     const MaintenanceDecision decision = DecideMaintenance(numbers);
-    const JobLength length = LengthOf(decision.action, numbers, core_.FreshRowBytes());
+    const JobLength length = LengthOf(decision.action, numbers, core_.FreshBytes(1, 0));
     if (length == JobLength::kLong && allowed == JobLength::kShort) return absl::OkStatus();
     return RunMaintenance(core_, decision.action);
   });

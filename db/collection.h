@@ -28,6 +28,7 @@
 #include "db/collection_core.h"
 #include "db/database.h"
 #include "db/engine.h"
+#include "db/filtering.h"
 #include "db/jobs/fresh_budget.h"
 #include "db/read_view.h"
 #include "db/records.h"
@@ -101,13 +102,23 @@ class StoredCollection final : public Collection,
 
   absl::StatusOr<std::shared_ptr<const ReadView>> LiveView() const;  // kNotFound once dropped
   absl::StatusOr<SearchResult> SearchIn(const ReadView& view, size_t field,
-                                        std::span<const float> query, const SearchParams& params);
+                                        std::span<const float> query, const SearchParams& params,
+                                        const BoundFilter* filter);
+  // Null for no filter.
+  absl::StatusOr<std::unique_ptr<BoundFilter>> BindFilter(const ReadView& view, size_t field,
+                                                          const ParsedFilter* filter,
+                                                          const StopCondition& stop);
   absl::Status Acknowledge(Ack ack) const;
-  absl::StatusOr<std::optional<UpsertOutcome>> TryUpsert(std::span<const base::PointId> ids,
-                                                         const std::vector<Point>& points,
-                                                         const std::vector<std::string>& payloads,
-                                                         bool* no_room)
-      ABSL_LOCKS_EXCLUDED(core_.write_mu);
+  absl::StatusOr<ChangeResult> ChangeWhere(
+      const FilterText& text, size_t portion,
+      absl::FunctionRef<absl::StatusOr<uint64_t>(std::span<const base::PointId> ids,
+                                                 std::span<const base::RowId> rows)>
+          change);
+  absl::StatusOr<uint64_t> DeleteRows(std::span<const base::PointId> ids,
+                                      std::span<const base::RowId> rows, Ack ack);
+  absl::StatusOr<uint64_t> SetPayloadOfRows(std::span<const base::PointId> ids,
+                                            std::span<const base::RowId> rows,
+                                            const base::Value& payload, Ack ack);
   absl::Status Maintain(JobLength allowed) ABSL_LOCKS_EXCLUDED(core_.work);
   absl::Status SweepInBackground() ABSL_LOCKS_EXCLUDED(core_.work);
   absl::StatusOr<BulkLoadOutcome> LoadLocked(const PointSource& source,

@@ -73,14 +73,16 @@ void CollectionCore::Release() {
   engine.fresh->Forget(record.uid);
 }
 
-uint64_t CollectionCore::FreshRowBytes() const {
-  return kFreshRowOverhead + base::VectorBytes(schema());
+uint64_t CollectionCore::FreshBytes(uint64_t rows, uint64_t field_bytes) const {
+  return rows * (kFreshRowOverhead + base::VectorBytes(schema())) +
+         field_bytes * schema().vectors.size();
 }
 
 // Rows that died while fresh take their place until they are absorbed.
-absl::Status CollectionCore::ReserveFresh(uint64_t more_rows) {
-  return engine.fresh->Resize(record.uid, holder,
-                              (state.fresh_held() + more_rows) * FreshRowBytes());
+absl::Status CollectionCore::ReserveFresh(uint64_t more_bytes) {
+  return engine.fresh->Resize(
+      record.uid, holder,
+      FreshBytes(state.fresh_held(), state.fresh_fields_held()) + more_bytes);
 }
 
 MaintenanceNumbers CollectionCore::Numbers(const ReadView& of) const {
@@ -89,7 +91,7 @@ MaintenanceNumbers CollectionCore::Numbers(const ReadView& of) const {
   MaintenanceNumbers numbers;
   numbers.live_rows = of.point_count;
   numbers.fresh_rows = fresh.end_sequence() - fresh.first_sequence();
-  numbers.fresh_bytes = numbers.fresh_rows * FreshRowBytes();
+  numbers.fresh_bytes = FreshBytes(numbers.fresh_rows, of.fresh_field_bytes);
   numbers.all_fresh_bytes = engine.fresh->used_bytes();
   numbers.fresh_bytes_max = engine.fresh->bytes_max();
   numbers.largest_holder =

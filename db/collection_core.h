@@ -54,10 +54,10 @@ struct CollectionCore {
   // Lets go of all rows and versions.
   void Release() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu);
 
-  // Memory that a fresh row is charged.
-  uint64_t FreshRowBytes() const;
-  // Charges what is fresh and `more_rows`. Errors: kResourceExhausted.
-  absl::Status ReserveFresh(uint64_t more_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu);
+  // Memory that fresh rows are charged; field_bytes: of their field records.
+  uint64_t FreshBytes(uint64_t rows, uint64_t field_bytes) const;
+  // Charges what is fresh and `more_bytes`. Errors: kResourceExhausted.
+  absl::Status ReserveFresh(uint64_t more_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mu);
 
   MaintenanceNumbers Numbers(const ReadView& view) const;
 

@@ -7,6 +7,8 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "db/collection.h"
+#include "db/filtering.h"
+#include "db/matching_points.h"
 #include "db/point_reader.h"
 #include "db/validate.h"
 #include "query/batch.h"
@@ -29,6 +31,27 @@ query::SearchGoal GoalOf(const SearchParams& params) {
   goal.deadline = params.deadline;
   goal.cancelled = params.cancelled;
   return goal;
+}
+
+StopCondition StopOf(const SearchParams& params) {
+  return {.deadline = params.deadline, .cancelled = params.cancelled};
+}
+
+Explain ExplainOf(const query::SearchView& view, const query::SearchRequest& request,
+                  const query::SearchStats& stats, const BoundFilter* filter) {
+  Explain explain;
+  if (filter != nullptr) DescribeFilter(view, *filter, &explain);
+  explain.plan = request.exact ? SearchPlan::kExact : SearchPlan::kProbe;
+  explain.lists = view.index == nullptr ? 0 : view.index->list_count();
+  if (filter == nullptr) explain.lists_eligible = explain.lists;
+  explain.lists_probed = stats.lists_probed;
+  explain.codes_scanned = stats.codes_scanned;
+  explain.survivors = stats.survivors;
+  explain.reranked = stats.reranked;
+  explain.fresh_rows = view.fresh.live_count();
+  explain.bytes_read += stats.bytes_read;
+  explain.estimated_recall = request.settings.recall;
+  return explain;
 }
 
 absl::Status TooMuchAsked(std::string_view what, size_t fitting, Projection with) {
@@ -55,29 +78,31 @@ absl::StatusOr<std::vector<StoredPoint>> StoredCollection::Get(std::span<const b
 }
 
 absl::StatusOr<ScrollPage> StoredCollection::ScrollWhere(const ScrollParams& params) {
-  const auto& [offset, limit, filter, with] = params;
-  if (limit == 0 || limit > base::kLimitMax) {
+  if (params.limit == 0 || params.limit > base::kLimitMax) {
     return absl::InvalidArgumentError(
-        absl::StrCat("limit is ", limit, ", must be 1 .. ", base::kLimitMax));
+        absl::StrCat("limit is ", params.limit, ", must be 1 .. ", base::kLimitMax));
   }
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
+                           ParseFilterText(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
-  const std::string prefix = UidKey(record_.uid);
-  const auto it = engine_.rows->NewIterator(Table::kIds, prefix, view->rows.get());
-  if (offset.has_value()) it->Seek(IdKey(record_.uid, *offset));
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
+                           BindFilter(*view, 0, filter.get(), {}));
   ScrollPage page;
+  if (bound != nullptr) page.warnings = bound->warnings();
   std::vector<base::RowId> rows;
-  for (; it->Valid(); it->Next()) {
-    if (rows.size() == limit) {
-      TESSERA_ASSIGN_OR_RETURN(page.next_offset,
-                               base::PointId::DecodeKey(it->key().substr(prefix.size())));
+  MatchingPoints points(engine_, record_, *view, bound.get());
+  TESSERA_RETURN_IF_ERROR(points.Seek(params.offset));
+  while (true) {
+    TESSERA_ASSIGN_OR_RETURN(const std::optional<OldRow> point, points.Next());
+    if (!point.has_value()) break;
+    if (rows.size() == params.limit) {
+      page.next_offset = point->id;
       break;
     }
-    TESSERA_ASSIGN_OR_RETURN(const base::RowId row, DecodeRow(it->value()));
-    rows.push_back(row);
+    rows.push_back(point->row);
   }
-  TESSERA_RETURN_IF_ERROR(it->status());
   const PointReader reader(engine_, record_, *view);
-  TESSERA_ASSIGN_OR_RETURN(page.points, reader.Read(rows, with));
+  TESSERA_ASSIGN_OR_RETURN(page.points, reader.Read(rows, params.with));
   if (page.points.size() < rows.size()) {
     const size_t next = page.points.size();
     TESSERA_ASSIGN_OR_RETURN(const std::vector<StoredPoint> first,
@@ -87,26 +112,16 @@ absl::StatusOr<ScrollPage> StoredCollection::ScrollWhere(const ScrollParams& par
   return page;
 }
 
-absl::StatusOr<CountResult> StoredCollection::CountWhere(const CountParams&) {
-  return absl::UnimplementedError("count");
-}
-absl::StatusOr<FacetResult> StoredCollection::Facet(const FacetParams&) {
-  return absl::UnimplementedError("facet");
-}
-absl::StatusOr<ChangeResult> StoredCollection::DeleteWhere(const FilterText&, Ack) {
-  return absl::UnimplementedError("delete");
-}
-absl::StatusOr<ChangeResult> StoredCollection::SetPayloadWhere(const FilterText&,
-                                                               const base::Value&, Ack) {
-  return absl::UnimplementedError("set");
-}
-
 absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> query,
                                                       const SearchParams& params) {
   TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
   TESSERA_ASSIGN_OR_RETURN(const size_t field, FindField(schema(), params.field));
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
+                           ParseFilterText(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
-  return SearchIn(*view, field, query, params);
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
+                           BindFilter(*view, field, filter.get(), StopOf(params)));
+  return SearchIn(*view, field, query, params, bound.get());
 }
 
 absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
@@ -117,24 +132,31 @@ absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
     return absl::InvalidArgumentError(absl::StrCat("the queries have ", queries.size(),
                                                    " components in all, not a multiple of ", dim));
   }
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
+                           ParseFilterText(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
+                           BindFilter(*view, field, filter.get(), StopOf(params)));
   // Payloads are of any length: one search at a time, or each thread might hold a whole reply.
   const bool serial = params.with.payload;
   const size_t count = queries.size() / dim;
   return query::RunBatch(*engine_.helpers, count, serial, [&](size_t i) -> absl::Status {
     const std::span<const float> query = queries.subspan(i * dim, dim);
     TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
-    TESSERA_ASSIGN_OR_RETURN(SearchResult result, SearchIn(*view, field, query, params));
+    TESSERA_ASSIGN_OR_RETURN(SearchResult result, SearchIn(*view, field, query, params, bound.get()));
     return sink(i, std::move(result));
   });
 }
 
 absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, size_t field,
                                                         std::span<const float> query,
-                                                        const SearchParams& params) {
+                                                        const SearchParams& params,
+                                                        const BoundFilter* filter) {
   const auto start = std::chrono::steady_clock::now();
   const query::SearchView& searched = view.fields[field].search;
-  const query::SearchRequest request = query::Plan(GoalOf(params), searched);
+  query::SearchGoal goal = GoalOf(params);
+  goal.filter = filter;
+  const query::SearchRequest request = query::Plan(goal, searched);
   std::vector<query::Hit> found;
   query::SearchStats stats;
   {
@@ -148,6 +170,8 @@ absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, si
                   .survivors = stats.survivors,
                   .reranked = stats.reranked,
                   .bytes_read = stats.bytes_read};
+  if (filter != nullptr) result.warnings = filter->warnings();
+  if (params.explain) result.explain = ExplainOf(searched, request, stats, filter);
   result.hits.resize(found.size());
   std::vector<size_t> incomplete;  // hits that need the row store
   std::vector<base::RowId> rows;

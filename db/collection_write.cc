@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 
 #include "base/coding/coding.h"
@@ -17,7 +18,9 @@
 #include "db/collection.h"
 #include "db/make_room.h"
 #include "db/payload_merge.h"
+#include "db/point_reader.h"
 #include "db/validate.h"
+#include "query/filter/field_record.h"
 
 namespace tessera::db {
 namespace {
@@ -31,19 +34,32 @@ constexpr uint64_t kReservedRows = uint64_t{1} << 16;
 // A write that finds no room makes some, and finds it taken by another, this often.
 constexpr int kRoomAttemptsMax = 16;
 
-absl::StatusOr<std::vector<std::string>> EncodePayloads(const std::vector<Point>& points) {
-  std::vector<std::string> payloads;
-  payloads.reserve(points.size());
-  for (const Point& point : points) {
-    std::string json = point.payload.is_null() ? point.payload_json : point.payload.ToJson();
-    if (json.size() > kPayloadBytesMax) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "point ", payloads.size(), " (id ", point.id.ToString(), "): has a payload of ",
-          json.size(), " bytes, at most ", kPayloadBytesMax, " are allowed"));
-    }
-    payloads.push_back(std::move(json));
+// Points to be written, with what is made of them before any lock is taken.
+struct NewRows {
+  std::vector<Point> points;
+  std::vector<std::string> payloads;  // canonical text, "" for none
+  std::vector<std::string> fields;    // field records
+  std::vector<uint64_t> versions;     // empty: those of the rows they get
+
+  uint64_t VersionAt(size_t i, base::RowId row) const {
+    return versions.empty() ? WriterState::VersionOf(row) : versions[i];
   }
-  return payloads;
+  uint64_t field_bytes() const {
+    uint64_t bytes = 0;
+    for (const std::string& record : fields) bytes += record.size();
+    return bytes;
+  }
+};
+
+absl::Status AddPayload(std::string json, const base::PointId& id, NewRows* rows) {
+  if (json.size() > kPayloadBytesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "point ", rows->payloads.size(), " (id ", id.ToString(), "): has a payload of ",
+        json.size(), " bytes, at most ", kPayloadBytesMax, " are allowed"));
+  }
+  TESSERA_RETURN_IF_ERROR(query::EncodeFieldsOfJson(json, &rows->fields.emplace_back()));
+  rows->payloads.push_back(std::move(json));
+  return absl::OkStatus();
 }
 
 std::string EncodeFresh(uint64_t version, std::string_view vector) {
@@ -60,18 +76,17 @@ class Write {
   // Pre: the locks of the ids are held while it lives.
   explicit Write(CollectionCore& core) : core_(core) {}
 
-  // What the collection has under the ids, in their order. Reads from disk.
-  absl::Status Find(std::span<const base::PointId> ids);
+  // What the collection has under the ids, in their order; if `rows` has any, only what still has
+  // those. Reads from disk.
+  absl::Status Find(std::span<const base::PointId> ids, std::span<const base::RowId> rows = {});
   const std::vector<OldRow>& old() const { return old_; }
 
   // Whether what was found is still true.
   bool IsCurrent(const WriterState& state) const { return layout_.number == state.layout_number(); }
 
-  absl::Status MergePayloads(const base::Value& payload);
   void AddDeaths(const WriterState& state);
   void DeleteIds();
-  void AddPoints(base::RowId first, const std::vector<Point>& points,
-                 const std::vector<std::string>& payloads);
+  void AddPoints(base::RowId first, const NewRows& rows);
   // Writes what was added and marks the old rows dead if that was among it.
   absl::Status Commit(WriterState& state);
 
@@ -90,7 +105,8 @@ class Write {
   WriteSet writes_;
 };
 
-absl::Status Write::Find(std::span<const base::PointId> ids) {
+absl::Status Write::Find(std::span<const base::PointId> ids,
+                         std::span<const base::RowId> rows) {
   {
     base::MutexLock lock(&core_.write_mu);
     TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
@@ -104,7 +120,7 @@ absl::Status Write::Find(std::span<const base::PointId> ids) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!values[i].has_value()) continue;
     TESSERA_ASSIGN_OR_RETURN(const base::RowId row, DecodeRow(*values[i]));
-    old_.push_back({.id = ids[i], .row = row});
+    if (rows.empty() || rows[i] == row) old_.push_back({.id = ids[i], .row = row});
   }
   return Locate();
 }
@@ -158,18 +174,18 @@ void Write::DeleteIds() {
   }
 }
 
-void Write::AddPoints(base::RowId first, const std::vector<Point>& points,
-                      const std::vector<std::string>& payloads) {
+void Write::AddPoints(base::RowId first, const NewRows& rows) {
   const uint32_t uid = core_.record.uid;
-  for (size_t i = 0; i < points.size(); ++i) {
+  for (size_t i = 0; i < rows.points.size(); ++i) {
+    const Point& point = rows.points[i];
     const base::RowId row{first.value + i};
-    const uint64_t version = WriterState::VersionOf(row);
+    const uint64_t version = rows.VersionAt(i, row);
     writes_.Put(Table::kPoints, RowKey(uid, row),
-                EncodePointRecord({points[i].id, version, payloads[i]}));
-    writes_.Put(Table::kIds, IdKey(uid, points[i].id), EncodeRow(row));
-    for (size_t field = 0; field < points[i].vectors.size(); ++field) {
+                EncodePointRecord({point.id, version, rows.payloads[i]}));
+    writes_.Put(Table::kIds, IdKey(uid, point.id), EncodeRow(row));
+    for (size_t field = 0; field < point.vectors.size(); ++field) {
       writes_.Put(Table::kFresh, FreshKey(uid, static_cast<uint8_t>(field), row),
-                  EncodeFresh(version, points[i].vectors[field].bytes));
+                  EncodeFresh(version, point.vectors[field].bytes));
     }
   }
 }
@@ -180,38 +196,6 @@ absl::Status Write::Commit(WriterState& state) {
   return absl::OkStatus();
 }
 
-absl::Status Write::MergePayloads(const base::Value& payload) {
-  const PayloadMerger merger(payload);
-  uint64_t merged_bytes = 0;
-  for (const OldRow& entry : old_) {
-    // One by one: each record may have a payload of kPayloadBytesMax.
-    const std::string key = RowKey(core_.record.uid, entry.row);
-    TESSERA_ASSIGN_OR_RETURN(const std::vector<std::optional<std::string>> values,
-                             core_.engine.rows->MultiGet(Table::kPoints, {&key, 1}));
-    if (!values[0].has_value()) {
-      return absl::DataLossError(
-          absl::StrCat("point ", entry.id.ToString(), " has no record in the row store"));
-    }
-    TESSERA_ASSIGN_OR_RETURN(PointRecord record, DecodePointRecord(*values[0]));
-    TESSERA_ASSIGN_OR_RETURN(record.payload_json, merger.Merge(record.payload_json));
-    if (record.payload_json.size() > kPayloadBytesMax) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the payload of point ", entry.id.ToString(), " would have ", record.payload_json.size(),
-          " bytes, at most ", kPayloadBytesMax, " are allowed"));
-    }
-    merged_bytes += record.payload_json.size();
-    if (merged_bytes > kMergedBytesMax) {
-      return base::OverLimit(
-          absl::ResourceExhaustedError(absl::StrCat(
-              "the merged payloads of ", old_.size(), " points have over ", kMergedBytesMax,
-              " bytes, the most of one write; set the payload of fewer points at a time")),
-          merged_bytes, kMergedBytesMax);
-    }
-    writes_.Put(Table::kPoints, key, EncodePointRecord(record));
-  }
-  return absl::OkStatus();
-}
-
 std::vector<base::PointId> Distinct(std::span<const base::PointId> ids) {
   std::vector<base::PointId> unique(ids.begin(), ids.end());
   std::sort(unique.begin(), unique.end());
@@ -219,8 +203,7 @@ std::vector<base::PointId> Distinct(std::span<const base::PointId> ids) {
   return unique;
 }
 
-absl::Status CheckFits(const CollectionCore& core, uint64_t rows) {
-  const uint64_t bytes = rows * core.FreshRowBytes();
+absl::Status CheckFits(const CollectionCore& core, uint64_t bytes) {
   if (bytes <= core.engine.fresh->bytes_max()) return absl::OkStatus();
   return base::OverLimit(
       absl::ResourceExhaustedError(absl::StrCat(
@@ -230,86 +213,144 @@ absl::Status CheckFits(const CollectionCore& core, uint64_t rows) {
       bytes, core.engine.fresh->bytes_max());
 }
 
-}  // namespace
-
-absl::Status StoredCollection::Acknowledge(Ack ack) const {
-  return ack == Ack::kWal ? engine_.rows->SyncLog() : absl::OkStatus();
-}
-
-// One attempt: nothing if the ids are to be looked up again.
-absl::StatusOr<std::optional<UpsertOutcome>> StoredCollection::TryUpsert(
-    std::span<const base::PointId> ids, const std::vector<Point>& points,
-    const std::vector<std::string>& payloads, bool* no_room) {
-  Write write(core_);
-  TESSERA_RETURN_IF_ERROR(write.Find(ids));
-  base::MutexLock lock(&core_.write_mu);
-  TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
-  if (!write.IsCurrent(core_.state)) return std::nullopt;
-  if (absl::Status room = core_.ReserveFresh(points.size()); !room.ok()) {
+// Gives the rows numbers and writes them, in place of what the write has found. An error with
+// `*no_room` set: room for fresh rows is to be made first.
+absl::StatusOr<base::RowId> Insert(CollectionCore& core, Write& write, const NewRows& rows,
+                                   bool* no_room) ABSL_EXCLUSIVE_LOCKS_REQUIRED(core.write_mu) {
+  const uint64_t bytes = core.FreshBytes(rows.points.size(), rows.field_bytes());
+  if (absl::Status room = core.ReserveFresh(bytes); !room.ok()) {
     *no_room = true;
     return room;
   }
-  WriterState& state = core_.state;
+  WriterState& state = core.state;
   const base::RowId first = state.next_row;
-  const base::RowId end{first.value + points.size()};
+  const base::RowId end{first.value + rows.points.size()};
   // The rows are used up even if the write fails: it may be found done when the directory is opened
   // again.
   state.next_row = end;
   base::RowId reserved = state.reserved_end;
   if (end > reserved) {
     reserved = {end.value + kReservedRows};
-    write.writes().Put(Table::kCatalog, ReservedRowsKey(record_.uid), EncodeRow(reserved));
+    write.writes().Put(Table::kCatalog, ReservedRowsKey(core.record.uid), EncodeRow(reserved));
   }
-  write.AddDeaths(core_.state);
-  write.AddPoints(first, points, payloads);
-  if (absl::Status written = write.Commit(core_.state); !written.ok()) {
-    core_.ReserveFresh(0).IgnoreError();
+  write.AddDeaths(state);
+  write.AddPoints(first, rows);
+  if (absl::Status written = write.Commit(state); !written.ok()) {
+    core.ReserveFresh(0).IgnoreError();
     return written;
   }
   state.reserved_end = reserved;
-  for (size_t i = 0; i < points.size(); ++i) state.AppendFresh({first.value + i}, points[i]);
-  core_.PublishView();
-  return UpsertOutcome{.version = WriterState::VersionOf({end.value - 1}),
-                       .replaced = write.old().size()};
+  for (size_t i = 0; i < rows.points.size(); ++i) {
+    const base::RowId row{first.value + i};
+    state.AppendFresh(row, rows.VersionAt(i, row), rows.points[i], rows.fields[i]);
+  }
+  core.PublishView();
+  return end;
+}
+
+// Calls `attempt` until it has written, making room for `bytes` (which it may change) of fresh rows
+// when it finds none.
+// `attempt(&no_room)` answers whether it is done; false: what it looked up is no longer true.
+absl::Status WithRoom(CollectionCore& core, const uint64_t& bytes,
+                      absl::FunctionRef<absl::StatusOr<bool>(bool* no_room)> attempt) {
+  for (int room_attempts = 0;;) {
+    bool no_room = false;
+    const absl::StatusOr<bool> done = attempt(&no_room);
+    if (no_room && ++room_attempts <= kRoomAttemptsMax) {
+      // Without the locks of the ids: it may take an absorption.
+      TESSERA_RETURN_IF_ERROR(MakeRoom(core, bytes));
+      continue;
+    }
+    TESSERA_RETURN_IF_ERROR(done.status());
+    if (*done) return absl::OkStatus();
+  }
+}
+
+// The points of `old`, with vectors, their payloads merged.
+absl::StatusOr<NewRows> Merged(CollectionCore& core, const ReadView& view,
+                               const std::vector<OldRow>& old, const PayloadMerger& merger) {
+  std::vector<base::RowId> wanted;
+  for (const OldRow& entry : old) wanted.push_back(entry.row);
+  const uint64_t vector_bytes = base::VectorBytes(core.schema()) * old.size();
+  const PointReader reader(core.engine, core.record, view);
+  TESSERA_ASSIGN_OR_RETURN(std::vector<StoredPoint> points,
+                           reader.Read(wanted, {.payload = true,
+                                                .vectors = true,
+                                                .payload_as_text = true,
+                                                .bytes_max = vector_bytes + kMergedBytesMax}));
+  uint64_t merged_bytes = points.size() < old.size() ? kMergedBytesMax + 1 : 0;
+  NewRows rows;
+  for (StoredPoint& point : points) {
+    TESSERA_ASSIGN_OR_RETURN(std::string merged, merger.Merge(point.payload_json));
+    merged_bytes += merged.size();
+    if (merged_bytes > kMergedBytesMax) break;
+    TESSERA_RETURN_IF_ERROR(AddPayload(std::move(merged), point.id, &rows));
+    rows.versions.push_back(point.version);
+    rows.points.push_back(
+        {.id = std::move(point.id), .vectors = std::move(point.vectors), .payload = {}});
+  }
+  if (merged_bytes <= kMergedBytesMax) return rows;
+  return base::OverLimit(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "the merged payloads of ", old.size(), " points have over ", kMergedBytesMax,
+          " bytes, the most of one write; set the payload of fewer points at a time")),
+      merged_bytes, kMergedBytesMax);
+}
+
+}  // namespace
+
+absl::Status StoredCollection::Acknowledge(Ack ack) const {
+  return ack == Ack::kWal ? engine_.rows->SyncLog() : absl::OkStatus();
 }
 
 absl::StatusOr<UpsertOutcome> StoredCollection::Upsert(std::vector<Point> points, Ack ack) {
   TESSERA_RETURN_IF_ERROR(ValidatePoints(schema(), RepeatedIds::kRefused, &points));
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<std::string> payloads, EncodePayloads(points));
   if (points.empty()) {
     return absl::InvalidArgumentError("the batch is empty, must have at least 1 point");
   }
-  TESSERA_RETURN_IF_ERROR(CheckFits(core_, points.size()));
+  NewRows rows;
   std::vector<base::PointId> ids;
   ids.reserve(points.size());
-  for (const Point& point : points) ids.push_back(point.id);
-  for (int room_attempts = 0;;) {
-    bool no_room = false;
-    absl::StatusOr<std::optional<UpsertOutcome>> outcome;
-    {
-      const IdLocks::Hold hold(core_.ids, ids);
-      outcome = TryUpsert(ids, points, payloads, &no_room);
-    }
-    if (no_room && ++room_attempts <= kRoomAttemptsMax) {
-      // Without the locks of the ids: it may take an absorption.
-      TESSERA_RETURN_IF_ERROR(MakeRoom(core_, points.size()));
-      continue;
-    }
-    TESSERA_RETURN_IF_ERROR(outcome.status());
-    if (!outcome->has_value()) continue;
-    RequestMaintenance();
-    TESSERA_RETURN_IF_ERROR(Acknowledge(ack));
-    return **outcome;
+  for (Point& point : points) {
+    std::string json = point.payload.is_null() ? std::move(point.payload_json)
+                                               : point.payload.ToJson();
+    TESSERA_RETURN_IF_ERROR(AddPayload(std::move(json), point.id, &rows));
+    point.payload = {};
+    ids.push_back(point.id);
   }
+  rows.points = std::move(points);
+  const uint64_t bytes = core_.FreshBytes(rows.points.size(), rows.field_bytes());
+  TESSERA_RETURN_IF_ERROR(CheckFits(core_, bytes));
+  UpsertOutcome outcome;
+  const auto attempt = [&](bool* no_room) -> absl::StatusOr<bool> {
+    const IdLocks::Hold hold(core_.ids, ids);
+    Write write(core_);
+    TESSERA_RETURN_IF_ERROR(write.Find(ids));
+    base::MutexLock lock(&core_.write_mu);
+    TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
+    if (!write.IsCurrent(core_.state)) return false;
+    TESSERA_ASSIGN_OR_RETURN(const base::RowId end, Insert(core_, write, rows, no_room));
+    outcome = {.version = WriterState::VersionOf({end.value - 1}), .replaced = write.old().size()};
+    return true;
+  };
+  TESSERA_RETURN_IF_ERROR(WithRoom(core_, bytes, attempt));
+  RequestMaintenance();
+  TESSERA_RETURN_IF_ERROR(Acknowledge(ack));
+  return outcome;
 }
 
 absl::StatusOr<uint64_t> StoredCollection::Delete(std::span<const base::PointId> ids, Ack ack) {
-  const std::vector<base::PointId> unique = Distinct(ids);
+  return DeleteRows(Distinct(ids), {}, ack);
+}
+
+// Rows, if there are any, are those that the ids must still have.
+absl::StatusOr<uint64_t> StoredCollection::DeleteRows(std::span<const base::PointId> ids,
+                                                      std::span<const base::RowId> rows, Ack ack) {
   uint64_t deleted = 0;
   for (bool done = false; !done;) {
-    const IdLocks::Hold hold(core_.ids, unique);
+    const IdLocks::Hold hold(core_.ids, ids);
     Write write(core_);
-    TESSERA_RETURN_IF_ERROR(write.Find(unique));
+    TESSERA_RETURN_IF_ERROR(write.Find(ids, rows));
     base::MutexLock lock(&core_.write_mu);
     TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
     if (!write.IsCurrent(core_.state)) continue;
@@ -328,32 +369,56 @@ absl::StatusOr<uint64_t> StoredCollection::Delete(std::span<const base::PointId>
 
 absl::StatusOr<uint64_t> StoredCollection::SetPayload(std::span<const base::PointId> ids,
                                                       const base::Value& payload, Ack ack) {
+  return SetPayloadOfRows(Distinct(ids), {}, payload, ack);
+}
+
+// A point with another payload is another row, with the same vectors and version: so what was made
+// of a row's payload never changes. An overlay over the columns of absorbed rows would save reading
+// and writing the vectors, but every filter would pay for it as long as it lasts, and a log, an
+// open and a merge would have to know of it.
+absl::StatusOr<uint64_t> StoredCollection::SetPayloadOfRows(std::span<const base::PointId> ids,
+                                                            std::span<const base::RowId> rows,
+                                                            const base::Value& payload, Ack ack) {
   if (payload.object() == nullptr) {
     return absl::InvalidArgumentError("the payload is not a JSON object");
   }
-  const std::vector<base::PointId> unique = Distinct(ids);
-  for (bool done = false; !done;) {
-    const IdLocks::Hold hold(core_.ids, unique);
+  if (ids.empty()) return 0;
+  const PayloadMerger merger(payload);
+  const uint64_t vector_bytes = core_.FreshBytes(ids.size(), 0);
+  TESSERA_RETURN_IF_ERROR(CheckFits(core_, vector_bytes));
+  uint64_t changed = 0;
+  uint64_t bytes = vector_bytes;
+  const auto attempt = [&](bool* no_room) -> absl::StatusOr<bool> {
+    // The vectors as they are read, and in the write to the log.
+    TESSERA_ASSIGN_OR_RETURN(const base::MemoryReservation memory,
+                             engine_.budget->Reserve("writes", 2 * vector_bytes));
+    const IdLocks::Hold hold(core_.ids, ids);
     Write write(core_);
-    TESSERA_RETURN_IF_ERROR(write.Find(unique));
-    const std::vector<OldRow>& rows = write.old();
-    for (size_t i = 0; i < unique.size(); ++i) {
-      if (i >= rows.size() || rows[i].id != unique[i]) {
-        return absl::NotFoundError(absl::StrCat("there is no point with id ", unique[i].ToString(),
+    TESSERA_RETURN_IF_ERROR(write.Find(ids, rows));
+    const std::vector<OldRow>& old = write.old();
+    for (size_t i = 0; rows.empty() && i < ids.size(); ++i) {
+      if (i >= old.size() || old[i].id != ids[i]) {
+        return absl::NotFoundError(absl::StrCat("there is no point with id ", ids[i].ToString(),
                                                 " in collection \"", schema().name, "\""));
       }
     }
-    TESSERA_RETURN_IF_ERROR(write.MergePayloads(payload));
+    changed = old.size();
+    if (old.empty()) return true;
+    // Later than what was found, and the rows of these ids stay: it has them all.
+    TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
+    TESSERA_ASSIGN_OR_RETURN(const NewRows merged, Merged(core_, *view, old, merger));
+    bytes = core_.FreshBytes(merged.points.size(), merged.field_bytes());
+    TESSERA_RETURN_IF_ERROR(CheckFits(core_, bytes));
     base::MutexLock lock(&core_.write_mu);
     TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
-    // A load may have replaced the points; a publish moves their vectors only.
-    if (!write.IsCurrent(core_.state)) continue;
-    TESSERA_RETURN_IF_ERROR(write.Commit(core_.state));
-    core_.PublishView();
-    done = true;
-  }
+    if (!write.IsCurrent(core_.state)) return false;
+    TESSERA_RETURN_IF_ERROR(Insert(core_, write, merged, no_room).status());
+    return true;
+  };
+  TESSERA_RETURN_IF_ERROR(WithRoom(core_, bytes, attempt));
+  RequestMaintenance();
   TESSERA_RETURN_IF_ERROR(Acknowledge(ack));
-  return unique.size();
+  return changed;
 }
 
 }  // namespace tessera::db

@@ -91,17 +91,17 @@ enum class SearchPlan {
 };
 
 struct SearchParams {
-  std::string field;         // vector field searched; "" is the default field
+  std::string field = {};    // vector field searched; "" is the default field
   uint32_t limit = 10;       // 1 .. base::kLimitMax
   bool exact = false;        // scan every row on raw vectors
   double recall_target = 0;  // 0: the default 0.95; else (0, 1)
   uint32_t nprobe = 0;       // 0: from recall_target; else lists to visit
   double oversampling = 0;   // 0: from recall_target; else rerank depth as a factor of limit, >= 1
-  std::optional<float> score_threshold;  // only hits at least this good
+  std::optional<float> score_threshold = std::nullopt;  // only hits at least this good
   std::optional<FilterText> filter = std::nullopt;
   SearchPlan plan = SearchPlan::kAuto;  // not read with `exact`
   bool explain = false;
-  Projection with;
+  Projection with = {};
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;  // polled between stages
 };

@@ -96,6 +96,7 @@ MemoryPlan PlanMemory(uint64_t limit_bytes) {
   plan.cache_reserve_bytes = std::clamp(rest / 32, 4 * kMiB, 32 * kMiB);
   plan.fresh_bytes_max = rest / 100 * 10;
   plan.build_bytes_max = rest / 100 * 30;
+  plan.match_cache_bytes_max = rest / 100 * 3;
   return plan;
 }
 
@@ -124,6 +125,8 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   }
   engine->plan = PlanMemory(limit);
   engine->budget = std::make_unique<base::MemoryBudget>(limit);
+  engine->matches = std::make_unique<version::MatchCache>(*engine->budget,
+                                                          engine->plan.match_cache_bytes_max);
   engine->read_only = options.read_only;
   TESSERA_RETURN_IF_ERROR(
       CheckDirectory(*engine->fs, path, options.create_if_missing && !options.read_only));

@@ -32,6 +32,7 @@
 #include "storage/page_cache.h"
 #include "storage/read_batch.h"
 #include "storage/row_store.h"
+#include "version/columns/match_cache.h"
 #include "version/context.h"
 #include "version/extent_files.h"
 #include "version/index_version.h"
@@ -48,6 +49,7 @@ struct MemoryPlan {
   uint64_t process_bytes = 0;  // code, stacks, gRPC, what nobody accounts for
   uint64_t fresh_bytes_max = 0;
   uint64_t build_bytes_max = 0;  // of one index build or load
+  uint64_t match_cache_bytes_max = 0;  // of what filters match
 };
 
 // Pre: limit_bytes >= kMemoryLimitFloor.
@@ -70,6 +72,7 @@ struct Engine {
   std::unique_ptr<storage::PageCache> cache;
   std::unique_ptr<version::ExtentFiles> files;
   version::Context versions;
+  std::unique_ptr<version::MatchCache> matches;
   std::unique_ptr<FreshBudget> fresh;
   std::unique_ptr<BuildMemory> builds;  // null when open for reading only
   SearcherPool searchers;

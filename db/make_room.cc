@@ -11,13 +11,13 @@ constexpr int kAttemptsMax = 64;
 
 }  // namespace
 
-absl::Status MakeRoom(CollectionCore& core, uint64_t rows) {
+absl::Status MakeRoom(CollectionCore& core, uint64_t bytes) {
   absl::Status room;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     TESSERA_RETURN_IF_ERROR(core.CheckWorking());
     {
       base::MutexLock lock(&core.write_mu);
-      room = core.ReserveFresh(rows);
+      room = core.ReserveFresh(bytes);
       if (room.ok()) return absl::OkStatus();
     }
     const std::shared_ptr<FreshHolder> largest = core.engine.fresh->Largest();

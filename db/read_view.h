@@ -24,6 +24,7 @@ struct ReadView {
   std::shared_ptr<const storage::RowSnapshot> rows;
   base::RowId absorbed_end;  // rows below are in lists, the others are fresh
   uint64_t point_count = 0;
+  uint64_t fresh_field_bytes = 0;  // WriterState::fresh_fields_held
 
   // To be called once the view is published, outside locks: see IndexVersion::AdoptFrames.
   void AdoptFrames() const {

@@ -12,6 +12,7 @@
 #include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "db/make_room.h"
+#include "query/filter/field_record.h"
 #include "storage/manifest.h"
 #include "version/leased_version.h"
 
@@ -23,6 +24,7 @@ using storage::Table;
 constexpr size_t kTombstonePortion = size_t{1} << 15;
 // Rows between two looks at the budget.
 constexpr uint64_t kFreshPortion = 256;
+constexpr uint64_t kFreshPortionFieldBytes = uint64_t{256} << 10;
 
 class Recovery {
  public:
@@ -133,8 +135,11 @@ class Recovery {
     }
     while (fields[0]->Valid()) {
       TESSERA_RETURN_IF_ERROR(MakeRoomForPortion());
-      for (uint64_t i = 0; i < kFreshPortion && fields[0]->Valid(); ++i) {
-        TESSERA_RETURN_IF_ERROR(LoadRow(*points, fields));
+      uint64_t field_bytes = 0;
+      for (uint64_t i = 0; i < kFreshPortion && field_bytes < kFreshPortionFieldBytes &&
+                           fields[0]->Valid();
+           ++i) {
+        TESSERA_RETURN_IF_ERROR(LoadRow(*points, fields, &field_bytes));
       }
     }
     for (const auto& it : fields) {
@@ -145,21 +150,24 @@ class Recovery {
     return core_.ReserveFresh(0);
   }
 
+  uint64_t PortionBytes() const { return core_.FreshBytes(kFreshPortion, kFreshPortionFieldBytes); }
+
   absl::Status MakeRoomForPortion() {
     {
       base::MutexLock lock(&core_.write_mu);
-      absl::Status reserved = core_.ReserveFresh(kFreshPortion);
+      absl::Status reserved = core_.ReserveFresh(PortionBytes());
       // What only reads absorbs nothing: its limit has to have room for what is fresh.
       if (reserved.ok() || core_.engine.read_only) return reserved;
       // Its own rows may be those that are absorbed.
       core_.state.CountRecovered();
       core_.PublishView();
     }
-    return MakeRoom(core_, kFreshPortion);
+    return MakeRoom(core_, PortionBytes());
   }
 
   absl::Status LoadRow(storage::RowIterator& points,
-                       std::vector<std::unique_ptr<storage::RowIterator>>& fields) {
+                       std::vector<std::unique_ptr<storage::RowIterator>>& fields,
+                       uint64_t* field_bytes) {
     TESSERA_ASSIGN_OR_RETURN(const base::RowId row, RowOfKey(fields[0]->key()));
     const std::string row_key = RowKey(uid_, row);
     points.Seek(row_key);
@@ -168,6 +176,9 @@ class Recovery {
       return absl::DataLossError(absl::StrCat("fresh row ", row.value, " has no point"));
     }
     TESSERA_ASSIGN_OR_RETURN(const PointRecord point, DecodePointRecord(points.value()));
+    std::string record;
+    TESSERA_RETURN_IF_ERROR(query::EncodeFieldsOfJson(point.payload_json, &record));
+    *field_bytes += record.size();
     base::MutexLock lock(&core_.write_mu);
     for (size_t i = 0; i < fields.size(); ++i) {
       storage::RowIterator& it = *fields[i];
@@ -183,7 +194,8 @@ class Recovery {
       TESSERA_RETURN_IF_ERROR(decoder.U64(&version));
       TESSERA_RETURN_IF_ERROR(decoder.Raw(base::VectorBytes(field), &vector));
       TESSERA_RETURN_IF_ERROR(decoder.ExpectEnd());
-      core_.state.RecoverFresh(i, row, point.id, version, std::as_bytes(std::span(vector)));
+      core_.state.RecoverFresh(i, row, point.id, version, std::as_bytes(std::span(vector)),
+                               record);
       it.Next();
     }
     core_.state.next_row = {row.value + 1};

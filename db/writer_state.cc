@@ -43,19 +43,23 @@ void WriterState::ApplyDeaths(std::span<const OldRow> old,
   point_count_ -= old.size();
 }
 
-void WriterState::AppendFresh(base::RowId row, const Point& point) noexcept {
+void WriterState::AppendFresh(base::RowId row, uint64_t version, const Point& point,
+                              std::string_view fields) noexcept {
   TESSERA_CHECK(row >= absorbed_end_);
   for (size_t field = 0; field < fields_.size(); ++field) {
-    RecoverFresh(field, row, point.id, VersionOf(row),
-                 std::as_bytes(std::span(point.vectors[field].bytes)));
+    RecoverFresh(field, row, point.id, version,
+                 std::as_bytes(std::span(point.vectors[field].bytes)), fields);
   }
   ++point_count_;
 }
 
 void WriterState::RecoverFresh(size_t field, base::RowId row, base::PointId id, uint64_t version,
-                               std::span<const std::byte> vector) {
-  const uint64_t sequence = fields_[field].fresh.Append(row, std::move(id), version, vector);
+                               std::span<const std::byte> vector, std::string_view fields) {
+  const uint64_t sequence =
+      fields_[field].fresh.Append(row, std::move(id), version, vector, fields);
   if (field == 0) {
+    field_bytes_.push_back(static_cast<uint32_t>(fields.size()));
+    fields_held_ += fields.size();
     fresh_sequence_.emplace(row.value, sequence);
     fresh_end_ = sequence + 1;
   }
@@ -106,7 +110,10 @@ Indexes WriterState::Install(NewVersions* versions) {
   absorbed_end_ = versions->absorbed_end;
   std::erase_if(fresh_sequence_,
                 [&](const auto& entry) { return entry.second < versions->absorbed_sequence; });
-  fresh_begin_ = std::max(fresh_begin_, versions->absorbed_sequence);
+  for (; fresh_begin_ < versions->absorbed_sequence; ++fresh_begin_) {
+    fields_held_ -= field_bytes_.front();
+    field_bytes_.pop_front();
+  }
   TESSERA_CHECK(fresh_begin_ <= fresh_end_);
   ++layout_;
   return std::move(versions->indexes);
@@ -147,6 +154,7 @@ void WriterState::FillView(ReadView* view) {
   }
   view->absorbed_end = absorbed_end_;
   view->point_count = point_count_;
+  view->fresh_field_bytes = fields_held_;
 }
 
 void WriterState::Clear() {
@@ -155,6 +163,8 @@ void WriterState::Clear() {
   fresh_sequence_ = {};
   fresh_begin_ = 0;
   fresh_end_ = 0;
+  field_bytes_ = {};
+  fields_held_ = 0;
   point_count_ = 0;
   ++layout_;
 }

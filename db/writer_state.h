@@ -14,8 +14,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -67,6 +69,8 @@ class WriterState {
   uint64_t point_count() const { return point_count_; }
   // Fresh rows that take memory: those that died since they came, too.
   uint64_t fresh_held() const { return fresh_end_ - fresh_begin_; }
+  // Bytes of their field records, in one vector field.
+  uint64_t fresh_fields_held() const { return fields_held_; }
   size_t fresh_live() const { return fresh_sequence_.size(); }
 
   // A number that changes whenever rows may be found elsewhere than before.
@@ -81,7 +85,9 @@ class WriterState {
   // What a write did, once the row store has it. If memory ends here the process does: what is
   // durable and what searches see must not differ, and the next open puts it right.
   void ApplyDeaths(std::span<const OldRow> old, const DeadPositions& positions) noexcept;
-  void AppendFresh(base::RowId row, const Point& point) noexcept;
+  // `fields`: the field record of its payload (query/filter/field_record.h).
+  void AppendFresh(base::RowId row, uint64_t version, const Point& point,
+                   std::string_view fields) noexcept;
 
   // Whether a fresh row that dies needs a tombstone, since new versions will have it.
   bool IsAbsorbing(base::RowId row) const { return row < absorbing_end_; }
@@ -107,7 +113,7 @@ class WriterState {
   const query::LiveBitmap& live(size_t field) const { return fields_[field].live; }
   // Adds a row's vector in one field; fields take turns.
   void RecoverFresh(size_t field, base::RowId row, base::PointId id, uint64_t version,
-                    std::span<const std::byte> vector);
+                    std::span<const std::byte> vector, std::string_view fields);
   void CountRecovered();
 
   // The fields of a read view, and the counts beside them.
@@ -135,6 +141,8 @@ class WriterState {
   std::unordered_map<uint64_t, uint64_t> fresh_sequence_;
   uint64_t fresh_begin_ = 0;
   uint64_t fresh_end_ = 0;
+  std::deque<uint32_t> field_bytes_;  // of the rows from fresh_begin_ on
+  uint64_t fields_held_ = 0;          // their sum
 
   uint64_t layout_ = 1;
   base::RowId absorbing_end_;        // 0: no absorption is under way

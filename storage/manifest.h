@@ -41,6 +41,7 @@ enum class BlobKind : uint8_t {
   kStatistics = 5,
   kParts = 6,      // which rows each published part has
   kLocations = 7,  // row -> list and slot
+  kColumns = 8,    // where the columns of its rows are
 };
 
 struct VersionRecord {

@@ -43,6 +43,7 @@ absl::StatusOr<std::vector<std::optional<uint64_t>>> IndexVersion::Locate(
 std::set<uint32_t> IndexVersion::files() const {
   std::set<uint32_t> files = storage::ReferencedFiles(record);
   files.merge(locations.files());
+  files.merge(columns.files());
   return files;
 }
 
@@ -59,7 +60,7 @@ uint64_t IndexVersion::own_bytes() const {
 
 uint64_t IndexVersion::memory_bytes() const {
   uint64_t bytes = own_bytes() + view->heads->memory_bytes() + view->codec->memory_bytes() +
-                   locations.memory_bytes();
+                   locations.memory_bytes() + columns.memory_bytes();
   for (const std::shared_ptr<query::PlaneSet>& set : view->plane_sets) {
     bytes += set->memory.bytes();
   }

@@ -9,10 +9,11 @@
 //
 // They are described in version/planes.h. Blobs: kHeadIndex, kCodec, kCalibration (its absence
 // means Calibration::Default), kParts (version/part_homes.h) and kLocations
-// (version/location_table.h).
+// (version/location_table.h) and kColumns (version/columns/column_directory.h; absent when it was
+// built of rows without payloads).
 //
 // A version that follows another shares with it what has not changed: heads, codec, the plane sets
-// of parts that stay (version/plane_set.h), location segments. Each is charged once, as long as
+// of parts that stay (version/plane_set.h), location segments, column sets. Each is charged once, as long as
 // anybody has it, and what of it is in memory stays there.
 //
 // Counters: "rows" in all parts, dead ones included; "positions", the bits of the live bitmap,
@@ -38,6 +39,7 @@
 #include "query/index_view.h"
 #include "query/live_bitmap.h"
 #include "storage/manifest.h"
+#include "version/columns/column_table.h"
 #include "version/context.h"
 #include "version/location_table.h"
 #include "version/part_homes.h"
@@ -62,6 +64,8 @@ struct IndexVersion {
   // What it needs is charged to the budget, as "index", while it lives.
   std::shared_ptr<const query::IndexView> view;
   LocationTable locations;
+  ColumnTable columns;
+  uint64_t serial = 0;                   // no other opened version of the process has it
   std::vector<PartHome> homes;           // of the record's entries
   std::vector<uint32_t> entry_of_part;   // part number in the view -> entry of the record
   std::vector<uint32_t> parts_by_block;  // part numbers, ascending first_block

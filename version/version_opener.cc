@@ -1,5 +1,6 @@
 // Opens an index version step by step. What is damaged is found here, before anything relies on it.
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -48,6 +49,8 @@ class Opener {
         base_(options.base.get()),
         regroup_(options.regroup),
         version_(std::make_shared<IndexVersion>()) {
+    static std::atomic<uint64_t> next_serial{1};
+    version_->serial = next_serial.fetch_add(1, std::memory_order_relaxed);
     version_->record = std::move(record);
     owned_->view.field = field;
     owned_->view.cache = context.cache;
@@ -74,6 +77,7 @@ class Opener {
   void OrderParts();
   absl::Status MakeTables();
   absl::Status ReadLocations();
+  absl::Status ReadColumns();
   absl::Status CheckFiles() const;
 
   Context& context_;
@@ -270,6 +274,19 @@ absl::Status Opener::ReadLocations() {
   return version_->locations.Charge(*context_.budget, kMemoryComponent);
 }
 
+absl::Status Opener::ReadColumns() {
+  if (!version_->record.blobs.contains(BlobKind::kColumns)) return absl::OkStatus();
+  TESSERA_ASSIGN_OR_RETURN(const std::string directory, Blob(BlobKind::kColumns, "columns"));
+  TESSERA_ASSIGN_OR_RETURN(std::vector<ColumnSet> sets, DecodeColumnDirectory(directory));
+  const uint64_t blocks = owned_->view.positions / index::kBlockRows;
+  if (!sets.empty() && sets.back().chunks.back().end_block() > blocks) {
+    return Wrong("columns of blocks up to ", sets.back().chunks.back().end_block(), " of ", blocks);
+  }
+  version_->columns = ColumnTable(*context_.cache, std::move(sets),
+                                  base_ == nullptr ? nullptr : &base_->columns);
+  return version_->columns.Charge(*context_.budget, kMemoryComponent);
+}
+
 // That every file is there and long enough for what is to be in it. What the base has was checked
 // when that was opened.
 absl::Status Opener::CheckFiles() const {
@@ -286,6 +303,17 @@ absl::Status Opener::CheckFiles() const {
     if (base_ != nullptr && version_->locations.Shares(i, base_->locations)) continue;
     for (const LocationRun& run : version_->locations.segment(i).runs) {
       add(run.file, run.offset + uint64_t{run.units} * kLocationUnitBytes);
+    }
+  }
+  for (size_t i = 0; i < version_->columns.sets().size(); ++i) {
+    if (base_ != nullptr && version_->columns.Shares(i, base_->columns)) continue;
+    const ColumnSet& set = version_->columns.sets()[i]->set;
+    for (const ColumnChunk& chunk : set.chunks) {
+      uint64_t end = chunk.offset;
+      for (uint32_t unit = 0; unit < chunk.units; ++unit) {
+        end += ColumnUnitStride(set.units[chunk.first_unit + unit].bytes);
+      }
+      add(chunk.file, end);
     }
   }
   for (const auto& [file, end] : ends) {
@@ -305,6 +333,7 @@ absl::StatusOr<std::shared_ptr<const IndexVersion>> Opener::Open() {
   TESSERA_RETURN_IF_ERROR(ReadParts());
   TESSERA_RETURN_IF_ERROR(MakeTables());
   TESSERA_RETURN_IF_ERROR(ReadLocations());
+  TESSERA_RETURN_IF_ERROR(ReadColumns());
   TESSERA_RETURN_IF_ERROR(CheckFiles());
   query::IndexView& view = owned_->view;
   uint64_t scanned_bytes = 0;

@@ -11,6 +11,7 @@
 #include "db/jobs/build_memory.h"
 #include "db/publish/new_versions.h"
 #include "db/publish/publisher.h"
+#include "db/row_fields.h"
 #include "index/raw_plane.h"
 #include "version/build/field_spool.h"
 
@@ -84,6 +85,8 @@ class Attempt {
     options.memory_bytes = memory_bytes;
     options.cancelled = &core_.stopping;
     version::Context& context = core_.engine.versions;
+    RowFields fields(core_.engine, core_.record.uid, *view_);
+    options.fields = &fields;
     for (const FieldView& field : view_->fields) {
       TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<version::RecordSpool> spool,
                                version::NewRecordSpool(context, field.search.field));
@@ -121,7 +124,7 @@ absl::Status RunMaintenance(CollectionCore& core, MaintenanceAction action) {
       TESSERA_RETURN_IF_ERROR(core.CheckWorking());
       return absl::CancelledError("the database is closed");
     }
-    length = LengthOf(action, core.Numbers(*view), core.FreshRowBytes());
+    length = LengthOf(action, core.Numbers(*view), core.FreshBytes(1, 0));
   }
   NextVersion how = HowOf(action);
   absl::Status status = Attempt(core, how, length).Run();

@@ -60,6 +60,7 @@ absl::StatusOr<BuiltIndex> BuildIndex(Context& context, const base::VectorFieldS
   TESSERA_RETURN_IF_ERROR(
       build.WriteBlob(blobs, storage::BlobKind::kParts, EncodePartHomes(homes)));
 
+  TESSERA_RETURN_IF_ERROR(build.WriteColumns({&source, 1}, plan, nullptr, {}, build.NewWriter()));
   PlaneWriters writers;
   for (size_t i = PlanesOf(field, *model.codec).size(); i > 0; --i) {
     writers.push_back(&build.NewWriter());

@@ -26,6 +26,7 @@
 #include "storage/extent_store.h"
 #include "storage/manifest.h"
 #include "version/build/record_spool.h"
+#include "version/columns/field_source.h"
 #include "version/context.h"
 #include "version/index_version.h"
 
@@ -43,6 +44,8 @@ struct BuildOptions {
   std::function<void(std::string_view phase, uint64_t done, uint64_t total)> progress = {};
   const std::atomic<bool>* cancelled = nullptr;
   std::function<void()> yield = {};  // as BuildPace::yield
+  // What filters can ask of the rows. Null: the new rows get no columns, and no filter finds them.
+  FieldSource* fields = nullptr;
 };
 
 struct BuiltIndex {

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "index/parallel_for.h"
 #include "query/calibration/calibrator.h"
+#include "version/columns/column_edit.h"
 
 namespace tessera::version {
 namespace {
@@ -80,6 +81,28 @@ absl::Status VersionBuild::WriteParts(std::span<const RowSource> sources, const 
        .buffer_bytes = training_.memory_bytes / 8,
        .pace = training_.pace},
       [&](const RowGroup& group) { return writer.Write(plan, group, &built_.record); });
+}
+
+absl::Status VersionBuild::WriteColumns(std::span<const RowSource> sources, const PartPlan& plan,
+                                        const IndexVersion* current,
+                                        const std::vector<bool>& dropped, ExtentWriter& writer) {
+  const ColumnBuild build{.context = &context_,
+                          .fields = fields_,
+                          .memory_bytes = training_.memory_bytes / 4,
+                          .pace = training_.pace};
+  std::vector<ColumnSet> sets;
+  if (fields_ != nullptr) {
+    TESSERA_ASSIGN_OR_RETURN(sets, version::WriteColumns(build, sources, plan, writer));
+  }
+  if (current != nullptr) {
+    const auto stays = [&](uint64_t position) {
+      const std::optional<PartPlace> place = current->FindPlace(position);
+      return place.has_value() && !dropped[place->part];
+    };
+    TESSERA_ASSIGN_OR_RETURN(sets, EditColumns(build, *current, stays, std::move(sets), writer));
+  }
+  if (fields_ == nullptr && sets.empty()) return absl::OkStatus();
+  return WriteBlob(writer, BlobKind::kColumns, EncodeColumnDirectory(sets));
 }
 
 absl::Status VersionBuild::Finish() {

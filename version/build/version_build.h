@@ -35,7 +35,10 @@ TrainingOptions ForTraining(const Context& context, const BuildOptions& options)
 class VersionBuild {
  public:
   VersionBuild(Context& context, const base::VectorFieldSchema& field, const BuildOptions& options)
-      : context_(context), field_(field), training_(ForTraining(context, options)) {}
+      : context_(context),
+        field_(field),
+        training_(ForTraining(context, options)),
+        fields_(options.fields) {}
 
   const TrainingOptions& training() const { return training_; }
   storage::VersionRecord& record() { return built_.record; }
@@ -49,6 +52,11 @@ class VersionBuild {
   absl::Status WriteParts(std::span<const RowSource> sources, const PartPlan& plan,
                           const index::HeadIndex& heads, const index::Codec& codec,
                           const PlaneWriters& writers);
+  // Writes the columns of the plan's rows, behind those of `current` if there is one: without the
+  // rows of its parts that are `dropped`.
+  absl::Status WriteColumns(std::span<const RowSource> sources, const PartPlan& plan,
+                            const IndexVersion* current, const std::vector<bool>& dropped,
+                            storage::ExtentWriter& writer);
   // Counters of parts with these homes. Pre: every entry of the record has one.
   void SetCounters(std::span<const PartHome> homes, size_t lists, uint64_t end_block);
   absl::Status Finish();
@@ -66,6 +74,7 @@ class VersionBuild {
   Context& context_;
   const base::VectorFieldSchema& field_;
   const TrainingOptions training_;
+  FieldSource* const fields_;
   BuiltIndex built_;
   size_t finished_ = 0;
 };

@@ -81,6 +81,7 @@ absl::StatusOr<BuiltIndex> ApplyEdit(Context& context,
   for (const EditRows& rows : edit.rows) {
     sources.push_back({.records = rows.records, .lists = rows.lists});
   }
+  TESSERA_RETURN_IF_ERROR(build.WriteColumns(sources, plan, current.get(), edit.dropped, writer));
   const PlaneWriters writers(PlanesOf(view.field, *view.codec).size(), &writer);
   TESSERA_RETURN_IF_ERROR(build.WriteParts(sources, plan, *view.heads, *view.codec, writers));
   for (const PlannedPart& part : plan.parts()) homes.push_back({part.list, part.first_block});
