@@ -189,11 +189,9 @@ class TreeWriter {
         TESSERA_RETURN_IF_ERROR(Scalar(list.values(i), absl::StrCat(name, ".values[", i, "]")));
         continue;
       }
-      absl::StatusOr<base::Value> scalar = ScalarFromProto(list.values(i), name);
-      if (!scalar.ok()) {
-        return BlameField(scalar.status(), absl::StrCat(name, ".values[", i, "]"));
-      }
-      constants.push_back(*std::move(scalar));
+      constants.emplace_back();
+      TESSERA_RETURN_IF_ERROR(
+          ListItemFromProto(list, i, name + ".values", &constants.back()));
     }
     if (plain) {
       Parameter(base::Value(std::move(constants)));

@@ -42,18 +42,24 @@ absl::Status CheckConstants(int count, const std::string& field) {
                       absl::StrCat("has ", count, " constants, at most ", kFilterConstantsMax));
 }
 
+absl::Status ListItemFromProto(const v1::ValueList& list, int i, const std::string& field,
+                               base::Value* out) {
+  absl::StatusOr<base::Value> scalar = ScalarFromProto(list.values(i), field);
+  if (!scalar.ok()) {
+    return ScalarFromProto(list.values(i), absl::StrCat(field, "[", i, "]")).status();
+  }
+  *out = *std::move(scalar);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<base::Value> ParameterFromProto(const v1::Value& value, const std::string& field) {
   if (!value.has_list()) return ScalarFromProto(value, field);
   TESSERA_RETURN_IF_ERROR(CheckConstants(value.list().values_size(), field));
-  base::Value::List list;
-  list.reserve(static_cast<size_t>(value.list().values_size()));
-  for (const v1::Value& item : value.list().values()) {
-    absl::StatusOr<base::Value> scalar = ScalarFromProto(item, field);
-    if (!scalar.ok()) {
-      return base::BlameField(scalar.status(),
-                              absl::StrCat(field, ".list.values[", list.size(), "]"));
-    }
-    list.push_back(*std::move(scalar));
+  const std::string items = field + ".list.values";
+  base::Value::List list(static_cast<size_t>(value.list().values_size()));
+  for (int i = 0; i < value.list().values_size(); ++i) {
+    TESSERA_RETURN_IF_ERROR(
+        ListItemFromProto(value.list(), i, items, &list[static_cast<size_t>(i)]));
   }
   return base::Value(std::move(list));
 }

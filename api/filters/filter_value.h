@@ -20,6 +20,10 @@ absl::StatusOr<base::Value> ScalarFromProto(const v1::Value& value, const std::s
 // A scalar, or a list of scalars. Errors: as ScalarFromProto; over kFilterConstantsMax.
 absl::StatusOr<base::Value> ParameterFromProto(const v1::Value& value, const std::string& field);
 
+// The item `i` of `list`, whose values are called `field`; its own name is made for an error alone.
+absl::Status ListItemFromProto(const v1::ValueList& list, int i, const std::string& field,
+                               base::Value* out);
+
 // kInvalidArgument naming `field` if a list has more constants than it may.
 absl::Status CheckConstants(int count, const std::string& field);
 
