@@ -44,8 +44,7 @@ absl::StatusOr<uint64_t> ForEachPoint(Client& client, const ExportFlags& flags,
                            client.CountWhere(flags.name, {.filter = filter}));
   PrintWarnings(total.warnings, environment.err);
   ProgressBar bar(environment.err, flags.progress || environment.err_is_terminal);
-  Scroller scroller(client, flags.name, std::nullopt, {.payload = true, .vectors = true},
-                    filter);
+  Scroller scroller(client, flags.name, std::nullopt, {.payload = true, .vectors = true}, filter);
   uint64_t done = 0;
   for (;;) {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<db::StoredPoint> points, scroller.Next(UINT64_MAX));

@@ -54,8 +54,9 @@ absl::Status CheckFlags(const PayloadFlags& flags) {
     return UsageError("the lines of --file name their points, so no ids are given beside it");
   }
   if (flags.file.empty() && flags.ids.empty() == flags.ids_path.empty()) {
-    return UsageError("--payload is for the points whose ids are given, for those of --ids, or for those "
-                      "that pass --filter");
+    return UsageError(
+        "--payload is for the points whose ids are given, for those of --ids, or for those "
+        "that pass --filter");
   }
   return absl::OkStatus();
 }
@@ -171,10 +172,10 @@ absl::Status SetPayload(const PayloadFlags& flags, const CliEnvironment& environ
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {}));
   uint64_t updated = 0;
-  absl::Status status =
-      filter.has_value()   ? SetWhere(*client, flags, *filter, payload, environment, &updated)
-      : flags.file.empty() ? SetOne(*client, flags, ids, payload, &updated)
-                           : SetEach(*client, flags, &updated);
+  absl::Status status = filter.has_value()
+                            ? SetWhere(*client, flags, *filter, payload, environment, &updated)
+                        : flags.file.empty() ? SetOne(*client, flags, ids, payload, &updated)
+                                             : SetEach(*client, flags, &updated);
   // A change by filter that fails does not tell how far it came.
   if (!status.ok() && !filter.has_value()) {
     status = absl::Status(status.code(),

@@ -114,8 +114,9 @@ absl::Status Delete(const PointFlags& flags, const CliEnvironment& environment) 
   if (flags.filter.expression.has_value()) return DeleteByFilter(flags, environment);
   TESSERA_RETURN_IF_ERROR(MakeFilter(flags.filter).status());
   if (flags.ids.empty() == flags.ids_path.empty()) {
-    return UsageError(flags.ids.empty() ? "neither ids, --ids nor --filter are given, one of them is needed"
-                                        : "both ids and --ids are given, one of them is needed");
+    return UsageError(flags.ids.empty()
+                          ? "neither ids, --ids nor --filter are given, one of them is needed"
+                          : "both ids and --ids are given, one of them is needed");
   }
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, ParseIds(flags.ids));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
@@ -165,7 +166,9 @@ void AddGet(CLI::App& app, Invocation* invocation) {
 void AddDelete(CLI::App& app, Invocation* invocation) {
   const auto flags = std::make_shared<PointFlags>();
   CLI::App* command = AddPointCommand(
-      app, "delete", "delete points, or all that pass --filter; one that is absent already is no failure", flags.get());
+      app, "delete",
+      "delete points, or all that pass --filter; one that is absent already is no failure",
+      flags.get());
   command
       ->add_option("--ids", flags->ids_path,
                    "instead: file of ids, one a line, deleted in batches; - is stdin")

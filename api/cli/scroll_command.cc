@@ -49,8 +49,7 @@ absl::Status Count(const ScrollFlags& flags, const CliEnvironment& environment) 
 }
 
 absl::Status PrintPoints(Client& client, const ScrollFlags& flags,
-                         std::optional<base::PointId> offset,
-                         std::optional<db::FilterText> filter,
+                         std::optional<base::PointId> offset, std::optional<db::FilterText> filter,
                          const CliEnvironment& environment) {
   TESSERA_ASSIGN_OR_RETURN(const db::CollectionStats stats, client.Describe(flags.name));
   Scroller scroller(client, flags.name, std::move(offset),
@@ -80,14 +79,15 @@ absl::Status Scroll(const ScrollFlags& flags, const CliEnvironment& environment)
   TESSERA_ASSIGN_OR_RETURN(std::optional<db::FilterText> filter, MakeFilter(flags.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {.reads_only = true}));
-  return Finish(*client, PrintPoints(*client, flags, std::move(offset), std::move(filter),
-                                     environment));
+  return Finish(*client,
+                PrintPoints(*client, flags, std::move(offset), std::move(filter), environment));
 }
 
 }  // namespace
 
 void AddCount(CLI::App& app, Invocation* invocation) {
-  CLI::App* command = app.add_subcommand("count", "count the points of a collection, or those that pass a filter");
+  CLI::App* command =
+      app.add_subcommand("count", "count the points of a collection, or those that pass a filter");
   const auto flags = std::make_shared<ScrollFlags>();
   AddTargetFlags(*command, &flags->target);
   command->add_option("name", flags->name, "name of the collection")->type_name("NAME")->required();

@@ -91,16 +91,16 @@ db::SearchPlan PlanOf(const SearchFlags& flags) {
 absl::StatusOr<db::SearchParams> MakeParams(const SearchFlags& flags) {
   TESSERA_ASSIGN_OR_RETURN(std::optional<db::FilterText> filter, MakeFilter(flags.filter));
   return db::SearchParams{.field = flags.field,
-          .limit = flags.limit,
-          .exact = flags.exact,
-          .recall_target = flags.recall_target.value_or(0),
-          .nprobe = flags.nprobe,
-          .oversampling = flags.oversampling.value_or(0),
-          .score_threshold = flags.score_threshold,
-          .filter = std::move(filter),
-          .plan = PlanOf(flags),
-          .explain = !flags.explain.empty(),
-          .with = {.payload = flags.with_payload}};
+                          .limit = flags.limit,
+                          .exact = flags.exact,
+                          .recall_target = flags.recall_target.value_or(0),
+                          .nprobe = flags.nprobe,
+                          .oversampling = flags.oversampling.value_or(0),
+                          .score_threshold = flags.score_threshold,
+                          .filter = std::move(filter),
+                          .plan = PlanOf(flags),
+                          .explain = !flags.explain.empty(),
+                          .with = {.payload = flags.with_payload}};
 }
 
 // The searched field: that of --field, else the only one or the default one.
@@ -349,9 +349,10 @@ void AddSearch(CLI::App& app, Invocation* invocation) {
                       "l2, minus the squared distance (-4 keeps distances up to 2)");
   AddFilterFlags(*command, &flags->filter);
   command
-      ->add_option("--plan", flags->plan,
-                   "how the points that pass are found: by the planner's choice, by comparing each, "
-                   "or in the nearest lists")
+      ->add_option(
+          "--plan", flags->plan,
+          "how the points that pass are found: by the planner's choice, by comparing each, "
+          "or in the nearest lists")
       ->check(CLI::IsMember({"auto", "exact", "probe"}))
       ->capture_default_str();
   AddExplainFlag(*command, &flags->explain);

@@ -30,8 +30,8 @@ absl::StatusOr<db::SearchPlan> FromProto(v1::SearchPlan plan) {
     case v1::SEARCH_PLAN_PROBE:
       return db::SearchPlan::kProbe;
     default:
-      return base::InvalidField("params.plan", absl::StrCat("is ", static_cast<int>(plan),
-                                                            ", which is no plan"));
+      return base::InvalidField("params.plan",
+                                absl::StrCat("is ", static_cast<int>(plan), ", which is no plan"));
   }
 }
 

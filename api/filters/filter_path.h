@@ -16,7 +16,8 @@ inline constexpr size_t kFilterPathDepthMax = 32;  // names of one path
 // `text` with each name in backquotes and escaped: what an expression takes, keywords as well. A
 // name without backquotes is all up to the next '.', whatever is in it.
 //
-// Errors: kInvalidArgument: empty, an empty name, an open backquote, over kFilterPathDepthMax names.
+// Errors: kInvalidArgument: empty, an empty name, an open backquote, over kFilterPathDepthMax
+// names.
 absl::StatusOr<std::string> QuotePath(std::string_view text);
 
 // `text` in quotes, so that an expression reads it back. Pre: `quote` is " ' or `.

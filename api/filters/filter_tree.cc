@@ -190,8 +190,7 @@ class TreeWriter {
         continue;
       }
       constants.emplace_back();
-      TESSERA_RETURN_IF_ERROR(
-          ListItemFromProto(list, i, name + ".values", &constants.back()));
+      TESSERA_RETURN_IF_ERROR(ListItemFromProto(list, i, name + ".values", &constants.back()));
     }
     if (plain) {
       Parameter(base::Value(std::move(constants)));
@@ -251,9 +250,9 @@ class TreeWriter {
     TESSERA_RETURN_IF_ERROR(CheckDegrees(box.bottom_lat(), 90, name + ".bottom_lat"));
     TESSERA_RETURN_IF_ERROR(CheckDegrees(box.right_lon(), 180, name + ".right_lon"));
     if (box.bottom_lat() > box.top_lat()) {
-      return InvalidField(name + ".bottom_lat", absl::StrCat("is ", box.bottom_lat(),
-                                                             ", must be at most top_lat, ",
-                                                             box.top_lat()));
+      return InvalidField(
+          name + ".bottom_lat",
+          absl::StrCat("is ", box.bottom_lat(), ", must be at most top_lat, ", box.top_lat()));
     }
     Append(absl::StrCat("geo_box(", path));
     for (const double number : {box.top_lat(), box.left_lon(), box.bottom_lat(), box.right_lon()}) {
@@ -269,8 +268,8 @@ class TreeWriter {
     TESSERA_RETURN_IF_ERROR(CheckDegrees(circle.lat(), 90, name + ".lat"));
     TESSERA_RETURN_IF_ERROR(CheckDegrees(circle.lon(), 180, name + ".lon"));
     if (!(circle.meters() >= 0 && std::isfinite(circle.meters()))) {
-      return InvalidField(name + ".meters", absl::StrCat("is ", circle.meters(),
-                                                         ", must be finite and at least 0"));
+      return InvalidField(name + ".meters",
+                          absl::StrCat("is ", circle.meters(), ", must be finite and at least 0"));
     }
     Append(absl::StrCat("geo_radius(", path));
     for (const double number : {circle.lat(), circle.lon(), circle.meters()}) {
@@ -311,8 +310,8 @@ absl::StatusOr<db::FilterText> ExpressionFromProto(const v1::Filter& filter,
   }
   if (expression.size() > kFilterBytesMax) {
     return base::OverLimit(
-        InvalidField(field + ".expression", absl::StrCat("has ", expression.size(),
-                                                         " bytes, at most ", kFilterBytesMax)),
+        InvalidField(field + ".expression",
+                     absl::StrCat("has ", expression.size(), " bytes, at most ", kFilterBytesMax)),
         expression.size(), kFilterBytesMax);
   }
   if (filter.parameters().size() > kFilterParametersMax) {

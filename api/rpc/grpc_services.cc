@@ -48,10 +48,10 @@ class CollectionsService final : public CollectionsBase {
   const CallPath& path_;
 };
 
-using PointsBase = v1::Points::WithRawCallbackMethod_Upsert<
-    v1::Points::WithRawCallbackMethod_Delete<v1::Points::WithRawCallbackMethod_Get<
-        v1::Points::WithRawCallbackMethod_SetPayload<v1::Points::WithRawCallbackMethod_Scroll<
-            v1::Points::WithRawCallbackMethod_Count<
+using PointsBase =
+    v1::Points::WithRawCallbackMethod_Upsert<v1::Points::WithRawCallbackMethod_Delete<
+        v1::Points::WithRawCallbackMethod_Get<v1::Points::WithRawCallbackMethod_SetPayload<
+            v1::Points::WithRawCallbackMethod_Scroll<v1::Points::WithRawCallbackMethod_Count<
                 v1::Points::WithRawCallbackMethod_Facet<v1::Points::Service>>>>>>>;
 
 class PointsService final : public PointsBase {

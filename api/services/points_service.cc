@@ -129,7 +129,8 @@ absl::Status SetPayload(ServiceContext& context, Call& call, const v1::SetPayloa
                                   : std::min(count * db::kPayloadBytesMax, db::kMergedBytesMax);
   const uint64_t filter_bytes = request.has_filter() ? FilterMemoryBytes(request.filter()) : 0;
   // The parser has ended when they are written.
-  TESSERA_RETURN_IF_ERROR(call.Reserve(filter_bytes + count * kIdBytes + text.size() + kValueBytes * values +
+  TESSERA_RETURN_IF_ERROR(call.Reserve(filter_bytes + count * kIdBytes + text.size() +
+                                       kValueBytes * values +
                                        std::max(ParserBytes(text.size()), 2 * merged_max)));
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request.ids()));
   const absl::StatusOr<base::Value> payload = FromPayloadText(text);
@@ -293,8 +294,8 @@ absl::Status Scroll(ServiceContext& context, Call& call, const v1::ScrollRequest
     TESSERA_RETURN_IF_ERROR(ReadPage(*collection, page, bytes, reply, &end));
     return end.full && bytes < bytes_max ? absl::OutOfRangeError("more fits") : absl::OkStatus();
   };
-  TESSERA_RETURN_IF_ERROR(ReadWithin(call, filter_bytes + page.limit * kIdBytes, kReplyBytesLikely,
-                                     bytes_max, read));
+  TESSERA_RETURN_IF_ERROR(
+      ReadWithin(call, filter_bytes + page.limit * kIdBytes, kReplyBytesLikely, bytes_max, read));
   v1::ScrollResponse rest;
   if (end.next.has_value()) ToProto(*end.next, rest.mutable_next_offset());
   SetWarnings(end.warnings, &rest);

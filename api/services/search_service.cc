@@ -237,9 +237,10 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
   uint64_t filter_bytes = 0;
   TESSERA_RETURN_IF_ERROR(SetFilter(call, request, &params, &filter_bytes));
 
-  const uint64_t fixed_bytes = filter_bytes + request.queries().data().size() +
-                               count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
-                               std::min(count, context.search_threads + 1) * params.limit * kHitBytes;
+  const uint64_t fixed_bytes =
+      filter_bytes + request.queries().data().size() +
+      count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
+      std::min(count, context.search_threads + 1) * params.limit * kHitBytes;
   const auto search = [&](uint64_t bytes) -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
                              BatchQueries(**field, request.queries()));

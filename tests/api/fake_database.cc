@@ -150,8 +150,7 @@ absl::StatusOr<uint64_t> FakeCollection::Delete(std::span<const base::PointId> i
   return deleted;
 }
 
-absl::Status FakeCollection::Merge(std::span<const base::PointId> ids,
-                                   const base::Value& payload) {
+absl::Status FakeCollection::Merge(std::span<const base::PointId> ids, const base::Value& payload) {
   if (ids.size() * payload.ToJson().size() > merged_bytes_max) {
     return absl::ResourceExhaustedError("the merged payloads are too long");
   }

@@ -49,8 +49,7 @@ absl::StatusOr<query::Filter> FakeCollection::Read(const std::optional<db::Filte
                                                    std::vector<std::string>* warnings) {
   if (!filter.has_value()) return query::True();
   last_filter_ = *filter;
-  absl::StatusOr<query::Filter> parsed =
-      query::ParseFilter(filter->expression, filter->parameters);
+  absl::StatusOr<query::Filter> parsed = query::ParseFilter(filter->expression, filter->parameters);
   if (!parsed.ok()) return parsed;
   std::set<query::FieldPath> paths;
   AddPaths(*parsed, &paths);

@@ -41,8 +41,7 @@ class FilterService : public GrpcTest {
       const std::string payload =
           absl::StrCat("{\"n\":", id, ",\"tags\":[\"", id % 2 == 0 ? "even" : "odd", "\"",
                        id % 3 == 0 ? ",\"three\"" : "", "]}");
-      points.push_back(
-          MakePoint(id, {static_cast<float>(id), 0, 0, 0}, id == 9 ? "" : payload));
+      points.push_back(MakePoint(id, {static_cast<float>(id), 0, 0, 0}, id == 9 ? "" : payload));
     }
     ASSERT_TRUE(collection().Upsert(points, db::Ack::kWal).ok());
   }
@@ -159,7 +158,8 @@ TEST_F(FilterService, ErrorsNameTheFieldOrThePosition) {
   grpc::Status status = Search(request);
   EXPECT_THAT(status, GrpcStatusIs(kInvalid, AllOf(HasSubstr("position 5"), HasSubstr("red"))));
   EXPECT_EQ(BlamedField(status), "filter");
-  *request.mutable_filter() = Tree(R"(must { path: "n" exists: true } must { path: "n" range {} })");
+  *request.mutable_filter() =
+      Tree(R"(must { path: "n" exists: true } must { path: "n" range {} })");
   status = Search(request);
   EXPECT_THAT(status, GrpcStatusIs(kInvalid, HasSubstr("filter.tree.must[1].range: has no bound")));
   EXPECT_EQ(BlamedField(status), "filter.tree.must[1].range");
@@ -303,8 +303,7 @@ TEST_F(FilterService, ExpressionsOfFourMebibytesAreTakenAndLongerOnesRefused) {
 TEST_F(FilterService, HundredThousandConstantsAreTakenAndMoreRefused) {
   v1::Filter expression = Expression("n IN $list");
   v1::Filter tree = Tree(R"(must { path: "n" in {} })");
-  v1::ValueList* parameter =
-      (*expression.mutable_parameters())["list"].mutable_list();
+  v1::ValueList* parameter = (*expression.mutable_parameters())["list"].mutable_list();
   v1::ValueList* in = tree.mutable_tree()->mutable_must(0)->mutable_in();
   for (int i = 0; i < 100'000; ++i) {
     parameter->add_values()->set_integer(i + 7);

@@ -72,20 +72,20 @@ std::string ExplainTree(const db::Explain& explain, const std::string& title) {
                         {}});
   }
   if (!explain.prices.empty()) branches.push_back(Prices(explain));
-  branches.push_back({absl::StrCat("rows: ", explain.estimated_rows, " estimated, ",
-                                   explain.matching_rows, " matching, ", explain.fresh_rows,
-                                   " fresh"),
-                      {}});
+  branches.push_back(
+      {absl::StrCat("rows: ", explain.estimated_rows, " estimated, ", explain.matching_rows,
+                    " matching, ", explain.fresh_rows, " fresh"),
+       {}});
   branches.push_back({absl::StrCat("lists: ", explain.lists, " in all, ", explain.lists_eligible,
                                    " eligible, ", explain.lists_probed, " probed"),
                       {}});
-  branches.push_back({absl::StrCat("blocks: ", explain.blocks, " of 64 rows, ",
-                                   explain.blocks_masked, " masked"),
-                      {}});
-  branches.push_back({absl::StrCat("codes: ", explain.codes_scanned, " scanned, ",
-                                   explain.survivors, " survivors, ", explain.reranked,
-                                   " reranked"),
-                      {}});
+  branches.push_back(
+      {absl::StrCat("blocks: ", explain.blocks, " of 64 rows, ", explain.blocks_masked, " masked"),
+       {}});
+  branches.push_back(
+      {absl::StrCat("codes: ", explain.codes_scanned, " scanned, ", explain.survivors,
+                    " survivors, ", explain.reranked, " reranked"),
+       {}});
   branches.push_back(
       {absl::StrCat("read: ", base::FormatByteSize(explain.bytes_read), " from disk"), {}});
   if (!explain.stages.empty()) branches.push_back(Stages(explain));
@@ -107,11 +107,9 @@ std::string ExplainJson(const db::Explain& explain) {
   }
   std::string stages;
   for (const db::StageTime& stage : explain.stages) {
-    absl::StrAppend(&stages, stages.empty() ? "" : ",",
-                    JsonLine()
-                        .Text("stage", stage.stage)
-                        .Number("us", stage.microseconds)
-                        .ToString());
+    absl::StrAppend(
+        &stages, stages.empty() ? "" : ",",
+        JsonLine().Text("stage", stage.stage).Number("us", stage.microseconds).ToString());
   }
   return JsonLine()
       .Text("filter", explain.filter)

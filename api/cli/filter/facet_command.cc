@@ -32,11 +32,9 @@ absl::Status Facet(const FacetFlags& flags, const CliEnvironment& environment) {
   TESSERA_RETURN_IF_ERROR(Finish(*client, result.status()));
   PrintWarnings(result->warnings, environment.err);
   for (const db::FacetValue& value : result->values) {
-    environment.out << JsonLine()
-                           .Json("value", value.value.ToJson())
-                           .Number("points", value.count)
-                           .ToString()
-                    << "\n";
+    environment.out
+        << JsonLine().Json("value", value.value.ToJson()).Number("points", value.count).ToString()
+        << "\n";
   }
   environment.err << "tessera: " << result->points << " points"
                   << (params.filter.has_value() ? " pass the filter" : "") << ", "

@@ -37,7 +37,8 @@ absl::StatusOr<std::pair<std::string, base::Value>> ParseParameter(const std::st
                                    "; a text is quoted, as ", name, "='\"red\"'"));
   }
   if (!IsConstant(*value)) {
-    return UsageError(absl::StrCat("--param ", name, " must be a boolean, a number, a text or a "
+    return UsageError(absl::StrCat("--param ", name,
+                                   " must be a boolean, a number, a text or a "
                                    "list of them"));
   }
   return std::pair(std::move(name), *std::move(value));
@@ -62,8 +63,8 @@ void AddFilterFlags(CLI::App& command, FilterFlags* flags) {
 absl::StatusOr<std::optional<db::FilterText>> MakeFilter(const FilterFlags& flags) {
   if (!flags.expression.has_value()) {
     if (flags.parameters.empty() && !flags.strict) return std::nullopt;
-    return UsageError(
-        absl::StrCat(flags.strict ? "--strict" : "--param", " is for --filter, which is not given"));
+    return UsageError(absl::StrCat(flags.strict ? "--strict" : "--param",
+                                   " is for --filter, which is not given"));
   }
   if (flags.expression->find_first_not_of(" \t\r\n") == std::string::npos) {
     return UsageError("--filter is empty; leave it out to ask for all points");

@@ -27,8 +27,8 @@ struct FilterFlags {
 // --filter, --param and --strict.
 void AddFilterFlags(CLI::App& command, FilterFlags* flags);
 
-// The filter, if one is given. Errors: UsageError: --param or --strict without --filter, a parameter
-// that is not name=json or comes twice, a value that is no scalar or list of scalars.
+// The filter, if one is given. Errors: UsageError: --param or --strict without --filter, a
+// parameter that is not name=json or comes twice, a value that is no scalar or list of scalars.
 absl::StatusOr<std::optional<db::FilterText>> MakeFilter(const FilterFlags& flags);
 
 // Each on a line.

@@ -25,8 +25,8 @@ class CliFilterTest : public CliTargetTest {
       db::Point point{.id = base::PointId(id),
                       .vectors = {{"", FloatBytes({static_cast<float>(id)})}},
                       .payload = base::Value()};
-      point.payload_json = absl::StrCat("{\"n\":", id, ",\"color\":\"",
-                                        id % 3 == 0 ? "red" : "blue", "\"}");
+      point.payload_json =
+          absl::StrCat("{\"n\":", id, ",\"color\":\"", id % 3 == 0 ? "red" : "blue", "\"}");
       TESSERA_CHECK(runner_.collection("c")->Upsert({point}, db::Ack::kWal).ok());
     }
     queries_ = dir_.Write("q.fbin", LittleU32(2) + LittleU32(1) + FloatBytes({0, 5}));
@@ -39,9 +39,9 @@ INSTANTIATE_TEST_SUITE_P(Targets, CliFilterTest, testing::Bool(),
                          [](const auto& param) { return param.param ? "Server" : "Data"; });
 
 TEST_P(CliFilterTest, CountTakesAFilterWithParameters) {
-  const CliResult result =
-      Run("count", "c", {"--filter", "n < $max AND color IN $colors", "--param", "max=4", "--param",
-                         "$colors=[\"red\"]"});
+  const CliResult result = Run("count", "c",
+                               {"--filter", "n < $max AND color IN $colors", "--param", "max=4",
+                                "--param", "$colors=[\"red\"]"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out, "{\"collection\":\"c\",\"points\":2}\n");
   EXPECT_THAT(result.err, IsEmpty());
@@ -51,13 +51,11 @@ TEST_P(CliFilterTest, ScrollAndExportPrintTheMatches) {
   const CliResult scroll =
       Run("scroll", "c", {"--filter", "color = 'blue'", "--limit", "2", "--offset", "2"});
   EXPECT_EQ(scroll.code, 0) << scroll.err;
-  EXPECT_THAT(Lines(scroll.out),
-              ElementsAre(StartsWith("{\"id\":2,"), StartsWith("{\"id\":4,")));
+  EXPECT_THAT(Lines(scroll.out), ElementsAre(StartsWith("{\"id\":2,"), StartsWith("{\"id\":4,")));
   EXPECT_THAT(scroll.err, HasSubstr("more follow"));
   const CliResult exported = Run("export", "c", {"--filter", "color = 'red'"});
   EXPECT_EQ(exported.code, 0) << exported.err;
-  EXPECT_THAT(Lines(exported.out),
-              ElementsAre(StartsWith("{\"id\":0,"), StartsWith("{\"id\":3,")));
+  EXPECT_THAT(Lines(exported.out), ElementsAre(StartsWith("{\"id\":0,"), StartsWith("{\"id\":3,")));
   EXPECT_THAT(exported.err, HasSubstr("\"points\":2"));
 }
 
@@ -69,9 +67,9 @@ TEST_P(CliFilterTest, SearchTakesAFilterAndAPlan) {
   EXPECT_THAT(near.out, StartsWith("{\"id\":3,"));
   EXPECT_EQ(runner_.collection("c")->last_params().plan, db::SearchPlan::kExact);
   EXPECT_FALSE(runner_.collection("c")->last_params().explain);
-  const CliResult many =
-      Run("search", "c", {"--queries", queries_, "--filter", "n IN (2, 3)", "--plan", "probe",
-                          "--output", "-", "--with-payload"});
+  const CliResult many = Run("search", "c",
+                             {"--queries", queries_, "--filter", "n IN (2, 3)", "--plan", "probe",
+                              "--output", "-", "--with-payload"});
   EXPECT_EQ(many.code, 0) << many.err;
   ASSERT_EQ(Lines(many.out).size(), 2U);
   EXPECT_THAT(Lines(many.out)[1], AllOf(HasSubstr("\"id\":3"), Not(HasSubstr("\"id\":5"))));
@@ -79,8 +77,8 @@ TEST_P(CliFilterTest, SearchTakesAFilterAndAPlan) {
 }
 
 TEST_P(CliFilterTest, ExplainPrintsATree) {
-  const CliResult result = Run(
-      "search", "c", {"--id", "0", "--filter", "n > 3", "--explain", "--limit", "1"});
+  const CliResult result =
+      Run("search", "c", {"--id", "0", "--filter", "n > 3", "--explain", "--limit", "1"});
   EXPECT_EQ(result.code, 0) << result.err;
   const size_t tree = result.out.find("search: plan exact\n");
   ASSERT_NE(tree, std::string::npos) << result.out;
@@ -140,8 +138,8 @@ TEST_P(CliFilterTest, SetPayloadOfTheMatches) {
 TEST_P(CliFilterTest, FacetPrintsValues) {
   const CliResult result = Run("facet", "c", {"color", "--filter", "n < 5"});
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_THAT(Lines(result.out), ElementsAre("{\"value\":\"blue\",\"points\":3}",
-                                             "{\"value\":\"red\",\"points\":2}"));
+  EXPECT_THAT(Lines(result.out),
+              ElementsAre("{\"value\":\"blue\",\"points\":3}", "{\"value\":\"red\",\"points\":2}"));
   EXPECT_THAT(result.err, HasSubstr("5 points pass the filter, 2 values"));
   EXPECT_EQ(Lines(Run("facet", "c", {"n", "--limit", "4"}).out).size(), 4U);
   const CliResult nobody = Run("facet", "c", {"in.`odd name`"});
@@ -161,8 +159,8 @@ TEST_P(CliFilterTest, WarningsGoToStderr) {
   EXPECT_THAT(Run("export", "c", filter).err, StartsWith(warning));
   EXPECT_EQ(Run("search", "c", {"--id", "0", "--filter", "colour = 'red'"}).err, warning);
   EXPECT_EQ(Run("search", "c", {"--queries", queries_, "--filter", "colour = 'red'"}).err, warning);
-  EXPECT_EQ(
-      Run("set-payload", "c", {"--payload", "{}", "--filter", "colour = 'red'"}).err, warning);
+  EXPECT_EQ(Run("set-payload", "c", {"--payload", "{}", "--filter", "colour = 'red'"}).err,
+            warning);
   const CliResult strict = Run("count", "c", {"--filter", "colour = 'red'", "--strict"});
   EXPECT_EQ(strict.code, 1);
   EXPECT_THAT(strict.err, HasSubstr("INVALID_ARGUMENT: filter: no point has the path colour"));
@@ -191,7 +189,8 @@ TEST_P(CliFilterTest, WrongUsage) {
   expect("count", {"--filter", "n = $a", "--param", "a=red"}, "a text is quoted");
   expect("count", {"--filter", "n = $a", "--param", "a={}"}, "must be a boolean, a number");
   expect("count", {"--filter", "n = $a", "--param", "a=null"}, "must be a boolean, a number");
-  expect("count", {"--filter", "n = $a", "--param", "a=1", "--param", "a=2"}, "has a value already");
+  expect("count", {"--filter", "n = $a", "--param", "a=1", "--param", "a=2"},
+         "has a value already");
   expect("delete", {"1", "--filter", "n = 1"}, "both ids and --filter");
   expect("delete", {"--param", "a=1", "1"}, "--param is for --filter");
   expect("set-payload", {"1", "--payload", "{}", "--filter", "n = 1"}, "--payload alone");

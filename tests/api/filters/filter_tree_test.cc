@@ -172,8 +172,7 @@ TEST(FilterTree, LevelsAreCountedAsTheParserDoes) {
         FilterFromProto(Nested(levels, innermost), "filter");
     ASSERT_TRUE(text.ok()) << text.status();
     EXPECT_TRUE(query::ParseFilter(text->expression, text->parameters).ok()) << text->expression;
-    const absl::Status deeper =
-        FilterFromProto(Nested(levels + 1, innermost), "filter").status();
+    const absl::Status deeper = FilterFromProto(Nested(levels + 1, innermost), "filter").status();
     EXPECT_THAT(std::string(deeper.message()), HasSubstr("deeper than 32 levels"));
     EXPECT_TRUE(base::BlamedField(deeper).has_value());
   }
