@@ -39,11 +39,29 @@ class Client {
   virtual absl::StatusOr<db::CollectionStats> Describe(const std::string& name) = 0;
   virtual absl::StatusOr<ClientMemory> Memory() = 0;
 
-  virtual absl::StatusOr<uint64_t> Count(const std::string& name) = 0;
+  virtual absl::StatusOr<db::CountResult> CountWhere(const std::string& name,
+                                                     const db::CountParams& params) = 0;
+  absl::StatusOr<uint64_t> Count(const std::string& name) {
+    absl::StatusOr<db::CountResult> result = CountWhere(name, {});
+    if (!result.ok()) return result.status();
+    return result->count;
+  }
   // A page; over gRPC it ends early where its points would be too many bytes for a reply.
-  virtual absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
-                                                const std::optional<base::PointId>& offset,
-                                                uint32_t limit, db::Projection with) = 0;
+  virtual absl::StatusOr<db::ScrollPage> ScrollWhere(const std::string& name,
+                                                     const db::ScrollParams& params) = 0;
+  absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
+                                        const std::optional<base::PointId>& offset, uint32_t limit,
+                                        db::Projection with) {
+    return ScrollWhere(name, {.offset = offset, .limit = limit, .with = with});
+  }
+  // `params.path` as that of a Condition in filter.proto.
+  virtual absl::StatusOr<db::FacetResult> Facet(const std::string& name,
+                                                const db::FacetParams& params) = 0;
+  virtual absl::StatusOr<db::ChangeResult> DeleteWhere(const std::string& name,
+                                                       const db::FilterText& filter) = 0;
+  virtual absl::StatusOr<db::ChangeResult> SetPayloadWhere(const std::string& name,
+                                                           const db::FilterText& filter,
+                                                           const base::Value& payload) = 0;
   virtual absl::StatusOr<uint64_t> SetPayload(const std::string& name,
                                               std::span<const base::PointId> ids,
                                               const base::Value& payload) = 0;

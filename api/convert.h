@@ -17,6 +17,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "api/filters/convert_explain.h"
+#include "api/filters/filter_tree.h"
 #include "base/point_id.h"
 #include "base/schema.h"
 #include "base/types.h"
@@ -80,7 +82,7 @@ inline constexpr size_t kBatchQueriesMax = 10'000;
 // Whether `bytes` of elements of `type` are 1 .. kBatchQueriesMax queries of the field's dimension.
 // Errors: kInvalidArgument.
 absl::Status CheckBatch(const base::VectorFieldSchema& field, size_t bytes, base::ElementType type);
-// Limit, parameters and projection; ranges are the engine's to check.
+// Limit, parameters and projection, but the plan and the filter; ranges are the engine's to check.
 template <typename Request>
 db::SearchParams ParamsFromProto(const Request& request, std::string_view field) {
   db::SearchParams params;
@@ -92,6 +94,7 @@ db::SearchParams ParamsFromProto(const Request& request, std::string_view field)
   params.oversampling = request.params().oversampling();
   if (request.has_score_threshold()) params.score_threshold = request.score_threshold();
   params.with = {.payload = request.with_payload(), .vectors = request.with_vectors()};
+  params.explain = request.explain();
   return params;
 }
 // The reverse, for a client.
@@ -105,9 +108,14 @@ void ParamsToProto(const db::SearchParams& params, Request* request) {
   if (params.score_threshold.has_value()) request->set_score_threshold(*params.score_threshold);
   request->set_with_payload(params.with.payload);
   request->set_with_vectors(params.with.vectors);
+  request->mutable_params()->set_plan(ToProto(params.plan));
+  if (params.filter.has_value()) ToProto(*params.filter, request->mutable_filter());
+  request->set_explain(params.explain);
 }
 void ToProto(const base::CollectionSchema& schema, db::Hit&& hit, v1::ScoredPoint* out);
 void ToProto(const db::SearchStats& stats, v1::SearchUsage* out);
+// What a result has beside its hits.
+void RestToProto(const db::SearchResult& result, v1::SearchResponse* out);
 void ToProto(const base::CollectionSchema& schema, db::SearchResult&& result,
              v1::SearchResponse* out);
 absl::StatusOr<db::SearchResult> FromProto(const v1::SearchResponse& response);

@@ -364,7 +364,7 @@ absl::Status CheckBatch(const base::VectorFieldSchema& field, size_t bytes,
 void ToProto(const base::CollectionSchema& schema, db::SearchResult&& result,
              v1::SearchResponse* out) {
   for (db::Hit& hit : result.hits) ToProto(schema, std::move(hit), out->add_result());
-  ToProto(result.stats, out->mutable_usage());
+  RestToProto(result, out);
 }
 
 void ToProto(const base::CollectionSchema& schema, db::Hit&& hit, v1::ScoredPoint* out) {
@@ -375,6 +375,12 @@ void ToProto(const base::CollectionSchema& schema, db::Hit&& hit, v1::ScoredPoin
   VectorsToProto(schema, std::move(hit.vectors), out);
   out->set_payload(hit.payload.is_null() ? std::move(hit.payload_json)
                                          : ToPayloadText(hit.payload));
+}
+
+void RestToProto(const db::SearchResult& result, v1::SearchResponse* out) {
+  ToProto(result.stats, out->mutable_usage());
+  out->mutable_warnings()->Add(result.warnings.begin(), result.warnings.end());
+  if (result.explain.has_value()) ToProto(*result.explain, out->mutable_explain());
 }
 
 void ToProto(const db::SearchStats& stats, v1::SearchUsage* out) {
@@ -405,6 +411,9 @@ absl::StatusOr<db::SearchResult> FromProto(const v1::SearchResponse& response) {
                   .survivors = usage.survivors(),
                   .reranked = usage.reranked(),
                   .bytes_read = usage.bytes_read()};
+  result.warnings.assign(response.warnings().begin(), response.warnings().end());
+  if (response.has_explain()) result.explain = FromProto(response.explain());
+  result.seconds = response.time();
   return result;
 }
 

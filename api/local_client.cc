@@ -2,10 +2,13 @@
 
 #include "api/client.h"
 #include "api/convert.h"
+#include "api/filters/filter_path.h"
 #include "api/on_cancel.h"
 #include "api/process_memory.h"
 #include "api/search_near.h"
+#include "base/status_details.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 
 namespace tessera::api {
 namespace {
@@ -38,16 +41,41 @@ class LocalClient : public Client {
                         .resident_bytes = AnonymousMemoryBytes()};
   }
 
-  absl::StatusOr<uint64_t> Count(const std::string& name) override {
+  absl::StatusOr<db::CountResult> CountWhere(const std::string& name,
+                                             const db::CountParams& params) override {
     TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
-    return collection->Count();
+    if (params.filter.has_value() || params.explain) return collection->CountWhere(params);
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t count, collection->Count());
+    return db::CountResult{.count = count, .warnings = {}, .explain = {}};
   }
 
-  absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
-                                        const std::optional<base::PointId>& offset, uint32_t limit,
-                                        db::Projection with) override {
+  absl::StatusOr<db::ScrollPage> ScrollWhere(const std::string& name,
+                                             const db::ScrollParams& params) override {
     TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
-    return collection->Scroll(offset, limit, with);
+    return collection->ScrollWhere(params);
+  }
+
+  absl::StatusOr<db::FacetResult> Facet(const std::string& name,
+                                        const db::FacetParams& params) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    db::FacetParams quoted = params;
+    const absl::StatusOr<std::string> path = QuotePath(params.path);
+    if (!path.ok()) return base::InvalidField("path", base::StdSv(path.status().message()));
+    quoted.path = *path;
+    return collection->Facet(quoted);
+  }
+
+  absl::StatusOr<db::ChangeResult> DeleteWhere(const std::string& name,
+                                               const db::FilterText& filter) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    return collection->DeleteWhere(filter, db::Ack::kWal);
+  }
+
+  absl::StatusOr<db::ChangeResult> SetPayloadWhere(const std::string& name,
+                                                   const db::FilterText& filter,
+                                                   const base::Value& payload) override {
+    TESSERA_ASSIGN_OR_RETURN(const Handle collection, database_->GetCollection(name));
+    return collection->SetPayloadWhere(filter, payload, db::Ack::kWal);
   }
 
   absl::StatusOr<uint64_t> SetPayload(const std::string& name, std::span<const base::PointId> ids,

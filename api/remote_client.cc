@@ -13,6 +13,7 @@
 
 #include "api/client.h"
 #include "api/convert.h"
+#include "api/filters/filter_value.h"
 #include "api/on_cancel.h"
 #include "api/status.h"
 #include "base/status_macros.h"
@@ -122,36 +123,89 @@ class RemoteClient : public Client {
                         .resident_bytes = response.memory().resident_bytes()};
   }
 
-  absl::StatusOr<uint64_t> Count(const std::string& name) override {
+  absl::StatusOr<db::CountResult> CountWhere(const std::string& name,
+                                             const db::CountParams& params) override {
     v1::CountRequest request;
     request.set_collection(name);
+    if (params.filter.has_value()) api::ToProto(*params.filter, request.mutable_filter());
+    request.set_explain(params.explain);
     v1::CountResponse response;
     grpc::ClientContext context;
     TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Count(&context, request, &response)));
-    return response.count();
+    db::CountResult result{
+        .count = response.count(), .warnings = WarningsOf(response), .explain = {}};
+    if (response.has_explain()) result.explain = FromProto(response.explain());
+    return result;
   }
 
-  absl::StatusOr<db::ScrollPage> Scroll(const std::string& name,
-                                        const std::optional<base::PointId>& offset, uint32_t limit,
-                                        db::Projection with) override {
+  absl::StatusOr<db::ScrollPage> ScrollWhere(const std::string& name,
+                                             const db::ScrollParams& params) override {
     v1::ScrollRequest request;
     request.set_collection(name);
-    if (offset.has_value()) api::ToProto(*offset, request.mutable_offset());
-    request.set_limit(limit);
-    request.set_with_payload(with.payload);
-    request.set_with_vectors(with.vectors);
-    request.set_reply_bytes_max(with.bytes_max);
+    if (params.offset.has_value()) api::ToProto(*params.offset, request.mutable_offset());
+    request.set_limit(params.limit);
+    if (params.filter.has_value()) api::ToProto(*params.filter, request.mutable_filter());
+    request.set_with_payload(params.with.payload);
+    request.set_with_vectors(params.with.vectors);
+    request.set_reply_bytes_max(params.with.bytes_max);
     v1::ScrollResponse response;
     grpc::ClientContext context;
     TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Scroll(&context, request, &response)));
     db::ScrollPage page;
     for (const v1::RetrievedPoint& point : response.points()) {
-      TESSERA_ASSIGN_OR_RETURN(page.points.emplace_back(), FromProto(point, with.payload_as_text));
+      TESSERA_ASSIGN_OR_RETURN(page.points.emplace_back(),
+                               FromProto(point, params.with.payload_as_text));
     }
     if (response.has_next_offset()) {
       TESSERA_ASSIGN_OR_RETURN(page.next_offset, FromProto(response.next_offset()));
     }
+    page.warnings = WarningsOf(response);
     return page;
+  }
+
+  absl::StatusOr<db::FacetResult> Facet(const std::string& name,
+                                        const db::FacetParams& params) override {
+    v1::FacetRequest request;
+    request.set_collection(name);
+    request.set_path(params.path);
+    request.set_limit(params.limit);
+    if (params.filter.has_value()) api::ToProto(*params.filter, request.mutable_filter());
+    v1::FacetResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Facet(&context, request, &response)));
+    db::FacetResult result{.values = {},
+                           .distinct = response.distinct(),
+                           .points = response.points(),
+                           .warnings = WarningsOf(response)};
+    for (const v1::FacetValue& value : response.values()) {
+      TESSERA_ASSIGN_OR_RETURN(base::Value scalar, ScalarFromProto(value.value(), "values"));
+      result.values.push_back({.value = std::move(scalar), .count = value.count()});
+    }
+    return result;
+  }
+
+  absl::StatusOr<db::ChangeResult> DeleteWhere(const std::string& name,
+                                               const db::FilterText& filter) override {
+    v1::DeleteRequest request;
+    request.set_collection(name);
+    api::ToProto(filter, request.mutable_filter());
+    v1::DeleteResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->Delete(&context, request, &response)));
+    return db::ChangeResult{.points = response.deleted(), .warnings = WarningsOf(response)};
+  }
+
+  absl::StatusOr<db::ChangeResult> SetPayloadWhere(const std::string& name,
+                                                   const db::FilterText& filter,
+                                                   const base::Value& payload) override {
+    v1::SetPayloadRequest request;
+    request.set_collection(name);
+    api::ToProto(filter, request.mutable_filter());
+    request.set_payload(payload.ToJson());
+    v1::SetPayloadResponse response;
+    grpc::ClientContext context;
+    TESSERA_RETURN_IF_ERROR(FromGrpc(points_->SetPayload(&context, request, &response)));
+    return db::ChangeResult{.points = response.updated(), .warnings = WarningsOf(response)};
   }
 
   absl::StatusOr<uint64_t> SetPayload(const std::string& name, std::span<const base::PointId> ids,
@@ -265,6 +319,11 @@ class RemoteClient : public Client {
   absl::Status Close() override { return absl::OkStatus(); }
 
  private:
+  template <typename Response>
+  static std::vector<std::string> WarningsOf(const Response& response) {
+    return {response.warnings().begin(), response.warnings().end()};
+  }
+
   static void SetDeadline(const db::SearchParams& params, grpc::ClientContext* context) {
     if (params.deadline.never()) return;
     const int64_t left = absl::ToInt64Nanoseconds(params.deadline.Left());

@@ -68,6 +68,7 @@ int RunCli(int argc, const char* const* argv, const CliEnvironment& environment)
   AddCount(app, &invocation);
   AddScroll(app, &invocation);
   AddExport(app, &invocation);
+  AddFacet(app, &invocation);
   AddStats(app, &invocation);
   AddList(app, &invocation);
   AddDrop(app, &invocation);

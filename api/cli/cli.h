@@ -1,6 +1,6 @@
 // The command line of Tessera: serve, create, ingest, search, get, set-payload, delete, count,
-// scroll, export, stats, list, drop and version, each (but serve and version) on a data directory
-// or on a server.
+// scroll, export, facet, stats, list, drop and version, each (but serve and version) on a data
+// directory or on a server.
 //
 // What a command answers goes to `out` as JSON lines (text where asked for), everything else to
 // `err`. Exit codes: 0 all was done; 1 something failed; 2 the command line itself is wrong.

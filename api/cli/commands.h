@@ -46,6 +46,7 @@ void AddCount(CLI::App& app, Invocation* invocation);
 void AddScroll(CLI::App& app, Invocation* invocation);
 void AddExport(CLI::App& app, Invocation* invocation);
 void AddSetPayload(CLI::App& app, Invocation* invocation);
+void AddFacet(CLI::App& app, Invocation* invocation);
 void AddStats(CLI::App& app, Invocation* invocation);
 void AddList(CLI::App& app, Invocation* invocation);
 void AddDrop(CLI::App& app, Invocation* invocation);

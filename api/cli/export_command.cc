@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 
 #include "api/cli/commands.h"
+#include "api/cli/filter/filter_flags.h"
 #include "api/cli/json_line.h"
 #include "api/cli/output_file.h"
 #include "api/cli/progress_bar.h"
@@ -29,6 +30,7 @@ struct ExportFlags {
   std::string output = "-";
   RawFileOptions raw;
   bool progress = false;
+  FilterFlags filter;
 
   bool is_raw() const { return !raw.vectors.empty() || !raw.ids.empty() || !raw.payload.empty(); }
 };
@@ -37,16 +39,19 @@ using PointSink = std::function<absl::Status(const db::StoredPoint&)>;
 
 absl::StatusOr<uint64_t> ForEachPoint(Client& client, const ExportFlags& flags,
                                       const CliEnvironment& environment, const PointSink& sink) {
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t total, client.Count(flags.name));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<db::FilterText> filter, MakeFilter(flags.filter));
+  TESSERA_ASSIGN_OR_RETURN(const db::CountResult total,
+                           client.CountWhere(flags.name, {.filter = filter}));
+  PrintWarnings(total.warnings, environment.err);
   ProgressBar bar(environment.err, flags.progress || environment.err_is_terminal);
-  Scroller scroller(client, flags.name, std::nullopt, {.payload = true, .vectors = true});
+  Scroller scroller(client, flags.name, std::nullopt, {.payload = true, .vectors = true}, filter);
   uint64_t done = 0;
   for (;;) {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<db::StoredPoint> points, scroller.Next(UINT64_MAX));
     if (points.empty()) return done;
     for (const db::StoredPoint& point : points) TESSERA_RETURN_IF_ERROR(sink(point));
     done += points.size();
-    bar.Update("export", done, total);
+    bar.Update("export", done, total.count);
   }
 }
 
@@ -95,6 +100,7 @@ absl::Status Export(const ExportFlags& flags, const CliEnvironment& environment)
   if (flags.is_raw() && flags.output != "-") {
     return UsageError("--output is for JSON lines, which --vector, --ids and --payload replace");
   }
+  TESSERA_RETURN_IF_ERROR(MakeFilter(flags.filter).status());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {.reads_only = true}));
   const absl::Time begin = absl::Now();
@@ -136,6 +142,7 @@ void AddExport(CLI::App& app, Invocation* invocation) {
   command->add_option("--ids", flags->raw.ids, "file for the ids, one a line")->type_name("FILE");
   command->add_option("--payload", flags->raw.payload, "file for the payloads, JSONL")
       ->type_name("FILE");
+  AddFilterFlags(*command, &flags->filter);
   command->add_flag("--progress", flags->progress,
                     "draw the progress bar even when stderr is no terminal");
   command->callback([flags, invocation] {

@@ -1,5 +1,6 @@
 // set-payload: one payload for many points, or one for each point out of a file.
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/cli/commands.h"
+#include "api/cli/filter/filter_flags.h"
 #include "api/cli/json_line.h"
 #include "api/cli/target.h"
 #include "api/formats/file_kind.h"
@@ -35,6 +37,7 @@ struct PayloadFlags {
   std::string ids_path;
   std::string payload;
   std::string file;
+  FilterFlags filter;
 };
 
 absl::Status CheckFlags(const PayloadFlags& flags) {
@@ -43,11 +46,17 @@ absl::Status CheckFlags(const PayloadFlags& flags) {
                           ? "neither --payload nor --file is given, exactly one is needed"
                           : "both --payload and --file are given, exactly one is needed");
   }
+  if (flags.filter.expression.has_value()) {
+    if (flags.file.empty() && flags.ids.empty() && flags.ids_path.empty()) return absl::OkStatus();
+    return UsageError("--filter is for --payload alone, without ids and --file");
+  }
   if (!flags.file.empty() && (!flags.ids.empty() || !flags.ids_path.empty())) {
     return UsageError("the lines of --file name their points, so no ids are given beside it");
   }
   if (flags.file.empty() && flags.ids.empty() == flags.ids_path.empty()) {
-    return UsageError("--payload is for the points whose ids are given, or for those of --ids");
+    return UsageError(
+        "--payload is for the points whose ids are given, for those of --ids, or for those "
+        "that pass --filter");
   }
   return absl::OkStatus();
 }
@@ -139,8 +148,19 @@ absl::Status SetEach(Client& client, const PayloadFlags& flags, uint64_t* update
   }
 }
 
+absl::Status SetWhere(Client& client, const PayloadFlags& flags, const db::FilterText& filter,
+                      const base::Value& payload, const CliEnvironment& environment,
+                      uint64_t* updated) {
+  TESSERA_ASSIGN_OR_RETURN(const db::ChangeResult result,
+                           client.SetPayloadWhere(flags.name, filter, payload));
+  PrintWarnings(result.warnings, environment.err);
+  *updated = result.points;
+  return absl::OkStatus();
+}
+
 absl::Status SetPayload(const PayloadFlags& flags, const CliEnvironment& environment) {
   TESSERA_RETURN_IF_ERROR(CheckFlags(flags));
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<db::FilterText> filter, MakeFilter(flags.filter));
   base::Value payload;
   if (!flags.payload.empty()) {
     TESSERA_ASSIGN_OR_RETURN(payload, ParsePayload(flags.payload));
@@ -152,9 +172,12 @@ absl::Status SetPayload(const PayloadFlags& flags, const CliEnvironment& environ
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                            Connect(flags.target, environment, {}));
   uint64_t updated = 0;
-  absl::Status status = flags.file.empty() ? SetOne(*client, flags, ids, payload, &updated)
-                                           : SetEach(*client, flags, &updated);
-  if (!status.ok()) {
+  absl::Status status = filter.has_value()
+                            ? SetWhere(*client, flags, *filter, payload, environment, &updated)
+                        : flags.file.empty() ? SetOne(*client, flags, ids, payload, &updated)
+                                             : SetEach(*client, flags, &updated);
+  // A change by filter that fails does not tell how far it came.
+  if (!status.ok() && !filter.has_value()) {
     status = absl::Status(status.code(),
                           absl::StrCat(status.message(), " (", updated, " points updated)"));
   }
@@ -183,6 +206,7 @@ void AddSetPayload(CLI::App& app, Invocation* invocation) {
       ->add_option("--file", flags->file,
                    "instead: JSON lines {\"id\":..,\"payload\":{..}}, one point each; - is stdin")
       ->type_name("FILE");
+  AddFilterFlags(*command, &flags->filter);
   command->callback([flags, invocation] {
     invocation->run = [flags, invocation] { return SetPayload(*flags, invocation->environment); };
   });

@@ -1,5 +1,6 @@
 // get and delete.
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/cli/commands.h"
+#include "api/cli/filter/filter_flags.h"
 #include "api/cli/json_line.h"
 #include "api/cli/target.h"
 #include "api/inputs/id_lines.h"
@@ -29,6 +31,7 @@ struct PointFlags {
   std::vector<std::string> ids;
   std::string ids_path;
   bool with_vectors = false;
+  FilterFlags filter;
 };
 
 absl::StatusOr<std::vector<base::PointId>> ParseIds(const std::vector<std::string>& texts) {
@@ -91,10 +94,29 @@ absl::Status DeleteFile(Client& client, const PointFlags& flags, DeleteCounts* c
   }
 }
 
+absl::Status DeleteByFilter(const PointFlags& flags, const CliEnvironment& environment) {
+  if (!flags.ids.empty() || !flags.ids_path.empty()) {
+    return UsageError("both ids and --filter are given, one of them is needed");
+  }
+  TESSERA_ASSIGN_OR_RETURN(const std::optional<db::FilterText> filter, MakeFilter(flags.filter));
+  TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
+                           Connect(flags.target, environment, {}));
+  const absl::StatusOr<db::ChangeResult> result = client->DeleteWhere(flags.name, *filter);
+  TESSERA_RETURN_IF_ERROR(Finish(*client, result.status()));
+  PrintWarnings(result->warnings, environment.err);
+  environment.out
+      << JsonLine().Text("collection", flags.name).Number("deleted", result->points).ToString()
+      << "\n";
+  return absl::OkStatus();
+}
+
 absl::Status Delete(const PointFlags& flags, const CliEnvironment& environment) {
+  if (flags.filter.expression.has_value()) return DeleteByFilter(flags, environment);
+  TESSERA_RETURN_IF_ERROR(MakeFilter(flags.filter).status());
   if (flags.ids.empty() == flags.ids_path.empty()) {
-    return UsageError(flags.ids.empty() ? "neither ids nor --ids are given, one of them is needed"
-                                        : "both ids and --ids are given, one of them is needed");
+    return UsageError(flags.ids.empty()
+                          ? "neither ids, --ids nor --filter are given, one of them is needed"
+                          : "both ids and --ids are given, one of them is needed");
   }
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, ParseIds(flags.ids));
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
@@ -144,11 +166,14 @@ void AddGet(CLI::App& app, Invocation* invocation) {
 void AddDelete(CLI::App& app, Invocation* invocation) {
   const auto flags = std::make_shared<PointFlags>();
   CLI::App* command = AddPointCommand(
-      app, "delete", "delete points; one that is absent already is no failure", flags.get());
+      app, "delete",
+      "delete points, or all that pass --filter; one that is absent already is no failure",
+      flags.get());
   command
       ->add_option("--ids", flags->ids_path,
                    "instead: file of ids, one a line, deleted in batches; - is stdin")
       ->type_name("FILE");
+  AddFilterFlags(*command, &flags->filter);
   command->callback([flags, invocation] {
     invocation->run = [flags, invocation] { return Delete(*flags, invocation->environment); };
   });

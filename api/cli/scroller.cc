@@ -14,19 +14,22 @@ constexpr uint64_t kPagePointsMax = 4096;
 }  // namespace
 
 Scroller::Scroller(Client& client, std::string collection, std::optional<base::PointId> offset,
-                   db::Projection with)
-    : client_(client), collection_(std::move(collection)), next_(std::move(offset)), with_(with) {
-  with_.payload_as_text = true;
-  with_.bytes_max = kPageBytes;
+                   db::Projection with, std::optional<db::FilterText> filter)
+    : client_(client),
+      collection_(std::move(collection)),
+      params_{.offset = std::move(offset), .filter = std::move(filter), .with = with} {
+  params_.with.payload_as_text = true;
+  params_.with.bytes_max = kPageBytes;
 }
 
 absl::StatusOr<std::vector<db::StoredPoint>> Scroller::Next(uint64_t points_max) {
   // A server may answer a page without points although more follow.
   while (!ended_) {
-    const auto limit = static_cast<uint32_t>(std::min(points_max, kPagePointsMax));
-    TESSERA_ASSIGN_OR_RETURN(db::ScrollPage page, client_.Scroll(collection_, next_, limit, with_));
-    next_ = std::move(page.next_offset);
-    ended_ = !next_.has_value();
+    params_.limit = static_cast<uint32_t>(std::min(points_max, kPagePointsMax));
+    TESSERA_ASSIGN_OR_RETURN(db::ScrollPage page, client_.ScrollWhere(collection_, params_));
+    params_.offset = std::move(page.next_offset);
+    warnings_ = std::move(page.warnings);
+    ended_ = !params_.offset.has_value();
     if (!page.points.empty()) return std::move(page.points);
   }
   return std::vector<db::StoredPoint>();

@@ -15,6 +15,8 @@
 
 #include "api/cli/answers.h"
 #include "api/cli/commands.h"
+#include "api/cli/filter/explain_text.h"
+#include "api/cli/filter/filter_flags.h"
 #include "api/cli/json_line.h"
 #include "api/cli/output_file.h"
 #include "api/cli/query_file.h"
@@ -44,6 +46,9 @@ struct SearchFlags {
   int threads = 1;
   bool with_payload = false;
   std::string output;
+  FilterFlags filter;
+  std::string plan = "auto";
+  std::string explain;
 };
 
 absl::Status CheckFlags(const SearchFlags& flags) {
@@ -64,6 +69,9 @@ absl::Status CheckFlags(const SearchFlags& flags) {
     return UsageError(absl::StrCat("--recall-target is ", *flags.recall_target,
                                    ", must be over 0 and under 1; --exact finds all"));
   }
+  if (flags.exact && flags.plan != "auto") {
+    return UsageError("--plan is given beside --exact, which is a plan of its own");
+  }
   if (flags.oversampling.has_value() &&
       !(*flags.oversampling >= 1 && std::isfinite(*flags.oversampling))) {
     return UsageError(
@@ -75,15 +83,24 @@ absl::Status CheckFlags(const SearchFlags& flags) {
   return absl::OkStatus();
 }
 
-db::SearchParams MakeParams(const SearchFlags& flags) {
-  return {.field = flags.field,
-          .limit = flags.limit,
-          .exact = flags.exact,
-          .recall_target = flags.recall_target.value_or(0),
-          .nprobe = flags.nprobe,
-          .oversampling = flags.oversampling.value_or(0),
-          .score_threshold = flags.score_threshold,
-          .with = {.payload = flags.with_payload}};
+db::SearchPlan PlanOf(const SearchFlags& flags) {
+  if (flags.plan == "exact") return db::SearchPlan::kExact;
+  return flags.plan == "probe" ? db::SearchPlan::kProbe : db::SearchPlan::kAuto;
+}
+
+absl::StatusOr<db::SearchParams> MakeParams(const SearchFlags& flags) {
+  TESSERA_ASSIGN_OR_RETURN(std::optional<db::FilterText> filter, MakeFilter(flags.filter));
+  return db::SearchParams{.field = flags.field,
+                          .limit = flags.limit,
+                          .exact = flags.exact,
+                          .recall_target = flags.recall_target.value_or(0),
+                          .nprobe = flags.nprobe,
+                          .oversampling = flags.oversampling.value_or(0),
+                          .score_threshold = flags.score_threshold,
+                          .filter = std::move(filter),
+                          .plan = PlanOf(flags),
+                          .explain = !flags.explain.empty(),
+                          .with = {.payload = flags.with_payload}};
 }
 
 // The searched field: that of --field, else the only one or the default one.
@@ -127,6 +144,10 @@ absl::Status SearchNear(Client& client, const SearchFlags& flags, const base::Po
                            client.SearchNear(flags.name, id, params));
   for (const db::Hit& hit : result.hits) {
     environment.out << HitJson(hit, flags.with_payload) << "\n";
+  }
+  PrintWarnings(result.warnings, environment.err);
+  if (result.explain.has_value()) {
+    PrintExplain(*result.explain, "search", flags.explain, environment.out);
   }
   ExplainThreshold(flags, field, result.hits.size(), environment.err);
   return absl::OkStatus();
@@ -191,9 +212,13 @@ class FileSearch {
   absl::Status RunPortion(uint64_t first, const QuerySet& portion, const db::SearchParams& params) {
     const bool keeps = !flags_.output.empty();
     if (keeps) answers_.Expect(portion.count());
-    const auto keep = [&](size_t query, const std::vector<db::Hit>& hits) {
-      hits_ += hits.size();
-      if (keeps) answers_.Set(first + query, hits);
+    const auto keep = [&](size_t query, const db::SearchResult& result) {
+      hits_ += result.hits.size();
+      if (keeps) answers_.Set(first + query, result.hits);
+      // The first query speaks for all.
+      if (first + query != 0) return;
+      warnings_ = result.warnings;
+      explain_ = result.explain;
     };
     TESSERA_ASSIGN_OR_RETURN(SearchTimes times, RunQueries(client_, flags_.name, portion, first,
                                                            params, flags_.threads, keep));
@@ -222,7 +247,10 @@ class FileSearch {
       const bool binary = answers_.layout() == AnswerLayout::kGroundTruth;
       line.Text("output_layout", binary ? "ground_truth" : "jsonl");
     }
-    (to_stdout() ? environment_.err : environment_.out) << line.ToString() << "\n";
+    PrintWarnings(warnings_, environment_.err);
+    std::ostream& out = to_stdout() ? environment_.err : environment_.out;
+    out << line.ToString() << "\n";
+    if (explain_.has_value()) PrintExplain(*explain_, "query 0", flags_.explain, out);
     return absl::OkStatus();
   }
 
@@ -234,6 +262,9 @@ class FileSearch {
   Answers answers_;
   SearchTimes times_;
   std::atomic<uint64_t> hits_{0};
+  // Of the first query; set by the thread that has it, read after all have ended.
+  std::vector<std::string> warnings_;
+  std::optional<db::Explain> explain_;
 };
 
 // Where the searched vectors are from: `queries`, else the point `id`.
@@ -243,7 +274,7 @@ absl::Status RunSearch(Client& client, const SearchFlags& flags, QueryFile* quer
   TESSERA_ASSIGN_OR_RETURN(const base::VectorFieldSchema field,
                            FindField(stats.schema, flags.field));
   TESSERA_RETURN_IF_ERROR(CheckThreshold(flags, field));
-  db::SearchParams params = MakeParams(flags);
+  TESSERA_ASSIGN_OR_RETURN(db::SearchParams params, MakeParams(flags));
   params.field = field.name;
   if (queries == nullptr) return SearchNear(client, flags, id, field, params, environment);
   if (queries->dim() != field.dim) {
@@ -272,6 +303,7 @@ absl::StatusOr<QueryFile> OpenQueries(const SearchFlags& flags) {
 
 absl::Status Search(const SearchFlags& flags, const CliEnvironment& environment) {
   TESSERA_RETURN_IF_ERROR(CheckFlags(flags));
+  TESSERA_RETURN_IF_ERROR(MakeParams(flags).status());
   TESSERA_RETURN_IF_ERROR(CheckTarget(flags.target));
   std::optional<QueryFile> queries;
   base::PointId id;
@@ -315,6 +347,15 @@ void AddSearch(CLI::App& app, Invocation* invocation) {
   command->add_option("--score-threshold", flags->score_threshold,
                       "only hits with at least this score: the cosine, the inner product or, under "
                       "l2, minus the squared distance (-4 keeps distances up to 2)");
+  AddFilterFlags(*command, &flags->filter);
+  command
+      ->add_option(
+          "--plan", flags->plan,
+          "how the points that pass are found: by the planner's choice, by comparing each, "
+          "or in the nearest lists")
+      ->check(CLI::IsMember({"auto", "exact", "probe"}))
+      ->capture_default_str();
+  AddExplainFlag(*command, &flags->explain);
   command->add_option("--threads", flags->threads, "searches in flight")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -53,7 +53,7 @@ class Run {
                           absl::StrCat("query ", first_ + query, ": ", result.status().message())));
         return;
       }
-      sink_(query, std::move(result->hits));
+      sink_(query, *std::move(result));
     }
   }
 

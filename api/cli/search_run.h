@@ -41,7 +41,7 @@ struct SearchTimes {
 };
 
 // Called with the query's position, each position once; by several threads at the same time.
-using SearchSink = std::function<void(size_t query, std::vector<db::Hit> hits)>;
+using SearchSink = std::function<void(size_t query, db::SearchResult result)>;
 
 // Each thread takes the next query and waits for its answer: `threads` searches in flight. The
 // first query is the `first` of a file, for messages. Errors: the first one; the others then stop.

@@ -48,10 +48,11 @@ class CollectionsService final : public CollectionsBase {
   const CallPath& path_;
 };
 
-using PointsBase = v1::Points::WithRawCallbackMethod_Upsert<
-    v1::Points::WithRawCallbackMethod_Delete<v1::Points::WithRawCallbackMethod_Get<
-        v1::Points::WithRawCallbackMethod_SetPayload<v1::Points::WithRawCallbackMethod_Scroll<
-            v1::Points::WithRawCallbackMethod_Count<v1::Points::Service>>>>>>;
+using PointsBase =
+    v1::Points::WithRawCallbackMethod_Upsert<v1::Points::WithRawCallbackMethod_Delete<
+        v1::Points::WithRawCallbackMethod_Get<v1::Points::WithRawCallbackMethod_SetPayload<
+            v1::Points::WithRawCallbackMethod_Scroll<v1::Points::WithRawCallbackMethod_Count<
+                v1::Points::WithRawCallbackMethod_Facet<v1::Points::Service>>>>>>>;
 
 class PointsService final : public PointsBase {
  public:
@@ -80,6 +81,10 @@ class PointsService final : public PointsBase {
   ServerUnaryReactor* Count(CallbackServerContext* call, const ByteBuffer* in,
                             ByteBuffer* out) override {
     return StartUnaryCall(path_, methods_.count, call, in, out);
+  }
+  ServerUnaryReactor* Facet(CallbackServerContext* call, const ByteBuffer* in,
+                            ByteBuffer* out) override {
+    return StartUnaryCall(path_, methods_.facet, call, in, out);
   }
 
  private:

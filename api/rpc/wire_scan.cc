@@ -36,6 +36,7 @@ constexpr uint64_t kStringBytes = 64;    // the object, its place for destructio
 constexpr uint64_t kMapEntryBytes = 96;  // node and share of the table
 constexpr uint64_t kUnknownBytes = 64;
 constexpr uint64_t kCollectionBytesMax = 255;
+constexpr int kNestingMax = 90;       // messages in each other; the parser's own bound is 100
 constexpr int kFieldNumbersMax = 16;  // messages with more are told apart by number only
 
 enum class Kind : uint8_t { kUnknown, kVarint, kFixed32, kFixed64, kText, kBytes, kMessage };
@@ -142,6 +143,19 @@ class Scan {
   }
 
   absl::Status Message(const Shape& shape) {
+    // The stack would end at what a megabyte of brackets can nest.
+    if (nesting_ == kNestingMax) {
+      return base::BlameField(absl::InvalidArgumentError(absl::StrCat(
+                                  "has over ", kNestingMax, " messages nested in each other")),
+                              "");
+    }
+    ++nesting_;
+    absl::Status status = Fields(shape);
+    --nesting_;
+    return status;
+  }
+
+  absl::Status Fields(const Shape& shape) {
     cost_.parsed_bytes += shape.object_bytes;
     std::array<uint32_t, kFieldNumbersMax> seen{};  // elements of repeated fields
     for (;;) {
@@ -289,6 +303,7 @@ class Scan {
 
   const Shape& root_;
   CodedInputStream& in_;
+  int nesting_ = 0;
   WireCost cost_;
 };
 

@@ -11,8 +11,11 @@
 #include "absl/strings/str_cat.h"
 
 #include "api/convert.h"
+#include "api/filters/filter_path.h"
+#include "api/filters/filter_value.h"
 #include "api/status.h"
 #include "base/status_macros.h"
+#include "base/strings.h"
 
 namespace tessera::api {
 namespace {
@@ -25,6 +28,8 @@ constexpr uint64_t kIdBytes = 200;
 constexpr uint64_t kValueBytes = 120;
 // A parser takes about so many times the text it parses.
 constexpr uint64_t kParserFactor = 16;
+// A value of a facet with its count, in the engine's form and as a message.
+constexpr uint64_t kFacetValueBytes = 512;
 // Points read at a time: bounds what there is of them beside payloads and vectors.
 constexpr size_t kPortionPoints = 1024;
 
@@ -42,6 +47,26 @@ absl::StatusOr<std::shared_ptr<db::Collection>> Find(ServiceContext& context, co
                                                      const std::string& name) {
   TESSERA_RETURN_IF_ERROR(call.CheckLive());
   return context.database.GetCollection(name);
+}
+
+// `*bytes` is what the filter takes: with its message, as text and parsed.
+absl::StatusOr<db::FilterText> TakeFilter(Call& call, const v1::Filter& filter, uint64_t* bytes) {
+  *bytes = FilterMemoryBytes(filter);
+  TESSERA_RETURN_IF_ERROR(call.Reserve(*bytes));
+  return FilterFromProto(filter, "filter");
+}
+
+// Of a change: by ids or by a filter.
+template <typename Request>
+absl::Status CheckWhich(const Request& request) {
+  TESSERA_RETURN_IF_ERROR(CheckIds(static_cast<size_t>(request.ids_size())));
+  if (!request.has_filter() || request.ids().empty()) return absl::OkStatus();
+  return InvalidField("filter", "is given beside ids, must be one of them");
+}
+
+template <typename Response>
+void SetWarnings(const std::vector<std::string>& warnings, Response* response) {
+  response->mutable_warnings()->Add(warnings.begin(), warnings.end());
 }
 
 absl::Status Upsert(ServiceContext& context, Call& call, const v1::UpsertRequest& request,
@@ -67,12 +92,22 @@ absl::Status Delete(ServiceContext& context, Call& call, const v1::DeleteRequest
                     Reply* reply) {
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                            Find(context, call, request.collection()));
-  TESSERA_RETURN_IF_ERROR(CheckIds(static_cast<size_t>(request.ids_size())));
+  TESSERA_RETURN_IF_ERROR(CheckWhich(request));
   TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request.ack()));
-  TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request.ids()));
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t deleted, collection->Delete(ids, ack));
   v1::DeleteResponse response;
-  response.set_deleted(deleted);
+  if (request.has_filter()) {
+    uint64_t filter_bytes = 0;
+    TESSERA_ASSIGN_OR_RETURN(const db::FilterText filter,
+                             TakeFilter(call, request.filter(), &filter_bytes));
+    const absl::StatusOr<db::ChangeResult> changed = collection->DeleteWhere(filter, ack);
+    if (!changed.ok()) return BlameIfInvalid(changed.status(), "filter");
+    response.set_deleted(changed->points);
+    SetWarnings(changed->warnings, &response);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request.ids()));
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t deleted, collection->Delete(ids, ack));
+    response.set_deleted(deleted);
+  }
   response.set_time(call.Seconds());
   reply->AddFields(response);
   return absl::OkStatus();
@@ -83,23 +118,37 @@ absl::Status SetPayload(ServiceContext& context, Call& call, const v1::SetPayloa
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                            Find(context, call, request.collection()));
   const auto count = static_cast<uint64_t>(request.ids_size());
-  TESSERA_RETURN_IF_ERROR(CheckIds(count));
+  TESSERA_RETURN_IF_ERROR(CheckWhich(request));
   TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request.ack()));
   const std::string& text = request.payload();
   const auto values = static_cast<uint64_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return c == ',' || c == ':' || c == '['; }));
   // The merged payloads are one write: what they have together counts twice in it.
-  const uint64_t merged_max = std::min(count * db::kPayloadBytesMax, db::kMergedBytesMax);
+  const uint64_t merged_max = request.has_filter()
+                                  ? db::kMergedBytesMax
+                                  : std::min(count * db::kPayloadBytesMax, db::kMergedBytesMax);
+  const uint64_t filter_bytes = request.has_filter() ? FilterMemoryBytes(request.filter()) : 0;
   // The parser has ended when they are written.
-  TESSERA_RETURN_IF_ERROR(call.Reserve(count * kIdBytes + text.size() + kValueBytes * values +
+  TESSERA_RETURN_IF_ERROR(call.Reserve(filter_bytes + count * kIdBytes + text.size() +
+                                       kValueBytes * values +
                                        std::max(ParserBytes(text.size()), 2 * merged_max)));
   TESSERA_ASSIGN_OR_RETURN(const std::vector<base::PointId> ids, FromProto(request.ids()));
   const absl::StatusOr<base::Value> payload = FromPayloadText(text);
   if (!payload.ok()) return BlameField(payload.status(), "payload");
   if (payload->object() == nullptr) return InvalidField("payload", "must be a JSON object");
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t updated, collection->SetPayload(ids, *payload, ack));
   v1::SetPayloadResponse response;
-  response.set_updated(updated);
+  if (request.has_filter()) {
+    TESSERA_ASSIGN_OR_RETURN(const db::FilterText filter,
+                             FilterFromProto(request.filter(), "filter"));
+    const absl::StatusOr<db::ChangeResult> changed =
+        collection->SetPayloadWhere(filter, *payload, ack);
+    if (!changed.ok()) return BlameIfInvalid(changed.status(), "filter");
+    response.set_updated(changed->points);
+    SetWarnings(changed->warnings, &response);
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t updated, collection->SetPayload(ids, *payload, ack));
+    response.set_updated(updated);
+  }
   response.set_time(call.Seconds());
   reply->AddFields(response);
   return absl::OkStatus();
@@ -179,34 +228,39 @@ absl::Status Get(ServiceContext& context, Call& call, const v1::GetRequest& requ
 }
 
 // At most `limit` points from `offset` on, and no more than fit into the reply.
-struct Page {
-  std::optional<base::PointId> offset;
-  uint32_t limit = 0;
-  db::Projection with;
+using Page = db::ScrollParams;
+
+// What a page says beside its points.
+struct PageEnd {
+  std::optional<base::PointId> next;  // where the next page begins, if there is one
+  bool full = false;                  // the reply is, or the engine's part of it
+  std::vector<std::string> warnings;
 };
 
-// Fills `reply` and sets `next`, where the next page begins, if there is one.
 absl::Status ReadPage(db::Collection& collection, Page page, uint64_t bytes_max, Reply* reply,
-                      std::optional<base::PointId>* next, bool* full) {
+                      PageEnd* end) {
   PointsReply out(collection.schema(), v1::ScrollResponse::kPointsFieldNumber, bytes_max, reply);
-  next->reset();
-  *full = false;
-  while (page.limit > 0) {
-    const auto portion = std::min<uint32_t>(page.limit, kPortionPoints);
+  *end = PageEnd();
+  uint32_t left = page.limit;
+  while (left > 0) {
+    page.limit = std::min<uint32_t>(left, kPortionPoints);
     page.with.bytes_max = out.bytes_left();
-    TESSERA_ASSIGN_OR_RETURN(db::ScrollPage part,
-                             collection.Scroll(page.offset, portion, page.with));
-    for (db::StoredPoint& point : part.points) {
+    absl::StatusOr<db::ScrollPage> part = collection.ScrollWhere(page);
+    if (!part.ok()) {
+      return page.filter.has_value() ? BlameIfInvalid(part.status(), "filter") : part.status();
+    }
+    end->warnings = std::move(part->warnings);
+    for (db::StoredPoint& point : part->points) {
       const base::PointId id = point.id;
       if (out.Add(std::move(point))) continue;
-      *next = id;
-      *full = true;
+      end->next = id;
+      end->full = true;
       return absl::OkStatus();
     }
-    *next = page.offset = std::move(part.next_offset);
-    *full = part.points.size() < portion && next->has_value();
-    if (*full || !next->has_value()) return absl::OkStatus();
-    page.limit -= portion;
+    end->next = page.offset = std::move(part->next_offset);
+    end->full = part->points.size() < page.limit && end->next.has_value();
+    if (end->full || !end->next.has_value()) return absl::OkStatus();
+    left -= page.limit;
   }
   return absl::OkStatus();
 }
@@ -217,6 +271,7 @@ absl::Status Scroll(ServiceContext& context, Call& call, const v1::ScrollRequest
                            Find(context, call, request.collection()));
   Page page{.offset = {},
             .limit = request.limit() == 0 ? 10 : request.limit(),
+            .filter = {},
             .with = {.payload = request.with_payload(),
                      .vectors = request.with_vectors(),
                      .payload_as_text = true}};
@@ -229,16 +284,21 @@ absl::Status Scroll(ServiceContext& context, Call& call, const v1::ScrollRequest
     return InvalidField("limit",
                         absl::StrCat("is ", page.limit, ", must be 1 .. ", base::kLimitMax));
   }
+  uint64_t filter_bytes = 0;
+  if (request.has_filter()) {
+    TESSERA_ASSIGN_OR_RETURN(page.filter, TakeFilter(call, request.filter(), &filter_bytes));
+  }
   const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
-  std::optional<base::PointId> next;
+  PageEnd end;
   const auto read = [&](uint64_t bytes) -> absl::Status {
-    bool full = false;
-    TESSERA_RETURN_IF_ERROR(ReadPage(*collection, page, bytes, reply, &next, &full));
-    return full && bytes < bytes_max ? absl::OutOfRangeError("more fits") : absl::OkStatus();
+    TESSERA_RETURN_IF_ERROR(ReadPage(*collection, page, bytes, reply, &end));
+    return end.full && bytes < bytes_max ? absl::OutOfRangeError("more fits") : absl::OkStatus();
   };
-  TESSERA_RETURN_IF_ERROR(ReadWithin(call, page.limit * kIdBytes, kReplyBytesLikely, bytes_max, read));
+  TESSERA_RETURN_IF_ERROR(
+      ReadWithin(call, filter_bytes + page.limit * kIdBytes, kReplyBytesLikely, bytes_max, read));
   v1::ScrollResponse rest;
-  if (next.has_value()) ToProto(*next, rest.mutable_next_offset());
+  if (end.next.has_value()) ToProto(*end.next, rest.mutable_next_offset());
+  SetWarnings(end.warnings, &rest);
   rest.set_time(call.Seconds());
   reply->AddFields(rest);
   return absl::OkStatus();
@@ -248,9 +308,64 @@ absl::Status Count(ServiceContext& context, Call& call, const v1::CountRequest& 
                    Reply* reply) {
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                            Find(context, call, request.collection()));
-  TESSERA_ASSIGN_OR_RETURN(const uint64_t count, collection->Count());
   v1::CountResponse response;
-  response.set_count(count);
+  if (request.has_filter() || request.explain()) {
+    db::CountParams params{.filter = {}, .explain = request.explain()};
+    uint64_t filter_bytes = 0;
+    if (request.has_filter()) {
+      TESSERA_ASSIGN_OR_RETURN(params.filter, TakeFilter(call, request.filter(), &filter_bytes));
+    }
+    const absl::StatusOr<db::CountResult> result = collection->CountWhere(params);
+    if (!result.ok()) return BlameIfInvalid(result.status(), "filter");
+    response.set_count(result->count);
+    SetWarnings(result->warnings, &response);
+    if (result->explain.has_value()) ToProto(*result->explain, response.mutable_explain());
+  } else {
+    TESSERA_ASSIGN_OR_RETURN(const uint64_t count, collection->Count());
+    response.set_count(count);
+  }
+  response.set_time(call.Seconds());
+  reply->AddFields(response);
+  return absl::OkStatus();
+}
+
+absl::Status Facet(ServiceContext& context, Call& call, const v1::FacetRequest& request,
+                   Reply* reply) {
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
+                           Find(context, call, request.collection()));
+  const absl::StatusOr<std::string> path = QuotePath(request.path());
+  if (!path.ok()) {
+    return InvalidField("path", base::StdSv(path.status().message()));
+  }
+  db::FacetParams params{
+      .path = *path, .limit = request.limit() == 0 ? 10 : request.limit(), .filter = {}};
+  if (params.limit > base::kLimitMax) {
+    return InvalidField("limit",
+                        absl::StrCat("is ", params.limit, ", must be 1 .. ", base::kLimitMax));
+  }
+  uint64_t filter_bytes = 0;
+  if (request.has_filter()) {
+    TESSERA_ASSIGN_OR_RETURN(params.filter, TakeFilter(call, request.filter(), &filter_bytes));
+  }
+  const uint64_t bytes_max = ReplyBytesMax(context, 0);
+  TESSERA_RETURN_IF_ERROR(call.Reserve(filter_bytes + params.limit * kFacetValueBytes));
+  absl::StatusOr<db::FacetResult> result = collection->Facet(params);
+  if (!result.ok()) {
+    return BlameIfInvalid(result.status(), params.filter.has_value() ? "filter" : "path");
+  }
+  v1::FacetResponse response;
+  for (const db::FacetValue& value : result->values) {
+    v1::FacetValue* added = response.add_values();
+    ToProto(value.value, added->mutable_value());
+    added->set_count(value.count);
+  }
+  response.set_distinct(result->distinct);
+  response.set_points(result->points);
+  SetWarnings(result->warnings, &response);
+  if (response.ByteSizeLong() > bytes_max) {
+    return InvalidField("limit", absl::StrCat("the values have over ", bytes_max,
+                                              " bytes, the most of this reply; ask for fewer"));
+  }
   response.set_time(call.Seconds());
   reply->AddFields(response);
   return absl::OkStatus();
@@ -284,6 +399,7 @@ PointsMethods::PointsMethods(ServiceContext& context)
       get(Make(context, Lane::kRead, &Get)),
       set_payload(Make(context, Lane::kWrite, &SetPayload)),
       scroll(Make(context, Lane::kRead, &Scroll)),
-      count(Make(context, Lane::kRead, &Count)) {}
+      count(Make(context, Lane::kRead, &Count)),
+      facet(Make(context, Lane::kRead, &Facet)) {}
 
 }  // namespace tessera::api

@@ -16,6 +16,7 @@ struct PointsMethods {
   const Method set_payload;
   const Method scroll;
   const Method count;
+  const Method facet;
 };
 
 // What a message of points takes: parsed, in the engine's form, and in the engine's write. Of

@@ -31,6 +31,14 @@ constexpr uint64_t kWireHitBytes = 80;
 // What a result has beside its hits.
 constexpr uint64_t kWireUsageBytes = 512;
 
+// The same with what a filter and an explanation bring.
+uint64_t WireUsageBytes(const db::SearchParams& params) {
+  constexpr uint64_t kWarningBytes = 1024;
+  constexpr uint64_t kExplainBytes = 6144;
+  return kWireUsageBytes + (params.filter.has_value() ? kWarningBytes : 0) +
+         (params.explain ? kExplainBytes : 0);
+}
+
 // Ranges of the parameters, under the names they have in the request.
 absl::Status CheckParams(const db::SearchParams& params) {
   if (params.limit > base::kLimitMax) {
@@ -125,6 +133,26 @@ absl::StatusOr<std::vector<float>> OneQuery(const base::VectorFieldSchema& field
   return query;
 }
 
+// Filter and plan of a request into `params`; `*filter_bytes` is what the filter takes.
+template <typename Request>
+absl::Status SetFilter(Call& call, const Request& request, db::SearchParams* params,
+                       uint64_t* filter_bytes) {
+  TESSERA_ASSIGN_OR_RETURN(params->plan, FromProto(request.params().plan()));
+  if (params->exact && params->plan != db::SearchPlan::kAuto) {
+    return InvalidField("params.plan", "is given beside exact");
+  }
+  if (!request.has_filter()) return absl::OkStatus();
+  *filter_bytes = FilterMemoryBytes(request.filter());
+  TESSERA_RETURN_IF_ERROR(call.Reserve(*filter_bytes));
+  TESSERA_ASSIGN_OR_RETURN(params->filter, FilterFromProto(request.filter(), "filter"));
+  return absl::OkStatus();
+}
+
+// What the engine refuses of parameters that are in their ranges.
+std::string_view BlamedIn(const db::SearchParams& params, std::string_view otherwise) {
+  return params.filter.has_value() ? "filter" : otherwise;
+}
+
 // Hits of one search go out one by one.
 void WriteHits(const base::CollectionSchema& schema, db::SearchResult&& result, double seconds,
                Reply* reply) {
@@ -136,7 +164,7 @@ void WriteHits(const base::CollectionSchema& schema, db::SearchResult&& result, 
     reply->AddElement(v1::SearchResponse::kResultFieldNumber, message);
   }
   v1::SearchResponse rest;
-  ToProto(result.stats, rest.mutable_usage());
+  RestToProto(result, &rest);
   rest.set_time(seconds);
   reply->AddFields(rest);
 }
@@ -156,6 +184,8 @@ absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest
   params.deadline = call.deadline();
   params.cancelled = call.cancelled();
   params.with.payload_as_text = true;
+  uint64_t filter_bytes = 0;
+  TESSERA_RETURN_IF_ERROR(SetFilter(call, request, &params, &filter_bytes));
 
   std::vector<float> query;
   std::optional<base::PointId> near;
@@ -171,15 +201,16 @@ absl::Status Search(ServiceContext& context, Call& call, const v1::SearchRequest
     absl::StatusOr<db::SearchResult> result = near.has_value()
                                                   ? SearchNearPoint(*collection, *near, params)
                                                   : collection->Search(query, params);
-    if (!result.ok()) return BlameIfInvalid(result.status(), "params");
+    if (!result.ok()) return BlameIfInvalid(result.status(), BlamedIn(params, "params"));
     WriteHits(schema, *std::move(result), call.Seconds(), reply);
     return reply->bytes() > bytes ? absl::OutOfRangeError("the reply is full") : absl::OkStatus();
   };
   // Plain hits of usual length are a small call, which waits for no other's memory.
   const uint64_t likely = params.with.payload || params.with.vectors
                               ? kReplyBytesLikely
-                              : kWireUsageBytes + params.limit * kWireHitBytes;
-  const absl::Status status = ReadWithin(call, params.limit * kHitBytes, likely, bytes_max, search);
+                              : WireUsageBytes(params) + params.limit * kWireHitBytes;
+  const absl::Status status =
+      ReadWithin(call, filter_bytes + params.limit * kHitBytes, likely, bytes_max, search);
   if (!absl::IsOutOfRange(status)) return status;
   return ReplyTooLong(bytes_max, context.reply_bytes_max);
 }
@@ -203,10 +234,13 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
       const uint64_t count,
       CountQueries(**field, request.queries(), params.limit));
   TESSERA_RETURN_IF_ERROR(CheckReplyBytes(schema, params, count, bytes_max));
+  uint64_t filter_bytes = 0;
+  TESSERA_RETURN_IF_ERROR(SetFilter(call, request, &params, &filter_bytes));
 
-  const uint64_t fixed_bytes = request.queries().data().size() +
-                               count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
-                               std::min(count, context.search_threads + 1) * params.limit * kHitBytes;
+  const uint64_t fixed_bytes =
+      filter_bytes + request.queries().data().size() +
+      count * ((*field)->dim * sizeof(float) + sizeof(std::string)) +
+      std::min(count, context.search_threads + 1) * params.limit * kHitBytes;
   const auto search = [&](uint64_t bytes) -> absl::Status {
     TESSERA_ASSIGN_OR_RETURN(const std::vector<float> queries,
                              BatchQueries(**field, request.queries()));
@@ -225,7 +259,7 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
           message.SerializeToString(&results[query]);
           return absl::OkStatus();
         });
-    if (!searched.ok()) return BlameIfInvalid(searched, "queries");
+    if (!searched.ok()) return BlameIfInvalid(searched, BlamedIn(params, "queries"));
     reply->Clear();
     for (std::string& result : results) {
       reply->AddElement(v1::SearchBatchResponse::kResultsFieldNumber, std::move(result));
@@ -233,7 +267,8 @@ absl::Status SearchBatch(ServiceContext& context, Call& call,
     return absl::OkStatus();
   };
   // A batch is too much work to be done a second time for a longer reply.
-  const uint64_t likely = std::min(bytes_max, count * params.limit * kWireHitBytes);
+  const uint64_t likely = std::min(
+      bytes_max, count * (params.limit * kWireHitBytes + WireUsageBytes(params) - kWireUsageBytes));
   TESSERA_RETURN_IF_ERROR(call.Reserve(
       fixed_bytes + (params.with.payload || params.with.vectors ? 3 * bytes_max : 2 * likely)));
   const absl::Status status = search(bytes_max);

@@ -14,6 +14,7 @@
 #include "base/float16.h"
 #include "base/strings.h"
 #include "query/batch.h"
+#include "query/filter/evaluate.h"
 
 namespace tessera::api {
 namespace {
@@ -149,13 +150,7 @@ absl::StatusOr<uint64_t> FakeCollection::Delete(std::span<const base::PointId> i
   return deleted;
 }
 
-absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointId> ids,
-                                                    const base::Value& payload, db::Ack ack) {
-  base::MutexLock lock(&mu_);
-  last_ack_ = ack;
-  for (const base::PointId& id : ids) {
-    if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
-  }
+absl::Status FakeCollection::Merge(std::span<const base::PointId> ids, const base::Value& payload) {
   if (ids.size() * payload.ToJson().size() > merged_bytes_max) {
     return absl::ResourceExhaustedError("the merged payloads are too long");
   }
@@ -170,6 +165,17 @@ absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointI
       }
     }
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> FakeCollection::SetPayload(std::span<const base::PointId> ids,
+                                                    const base::Value& payload, db::Ack ack) {
+  base::MutexLock lock(&mu_);
+  last_ack_ = ack;
+  for (const base::PointId& id : ids) {
+    if (!points_.contains(id)) return absl::NotFoundError(absl::StrCat("no id ", id.ToString()));
+  }
+  if (absl::Status status = Merge(ids, payload); !status.ok()) return status;
   return std::set<base::PointId>(ids.begin(), ids.end()).size();
 }
 
@@ -205,20 +211,22 @@ absl::StatusOr<std::vector<db::StoredPoint>> FakeCollection::Get(std::span<const
   return points;
 }
 
-absl::StatusOr<db::ScrollPage> FakeCollection::Scroll(const std::optional<base::PointId>& offset,
-                                                      uint32_t limit, db::Projection with) {
-  if (limit == 0 || limit > base::kLimitMax) {
+absl::StatusOr<db::ScrollPage> FakeCollection::ScrollWhere(const db::ScrollParams& params) {
+  if (params.limit == 0 || params.limit > base::kLimitMax) {
     return absl::InvalidArgumentError("limit must be 1 .. 10000");
   }
   base::MutexLock lock(&mu_);
   db::ScrollPage page;
-  auto at = offset.has_value() ? points_.lower_bound(*offset) : points_.begin();
+  const absl::StatusOr<query::Filter> filter = Read(params.filter, &page.warnings);
+  if (!filter.ok()) return filter.status();
+  auto at = params.offset.has_value() ? points_.lower_bound(*params.offset) : points_.begin();
   uint64_t bytes = 0;
-  for (; at != points_.end() && page.points.size() < limit; ++at) {
-    db::StoredPoint point = Project(at->second, with);
+  for (; at != points_.end() && page.points.size() < params.limit; ++at) {
+    if (!query::Matches(*filter, at->first, at->second.payload)) continue;
+    db::StoredPoint point = Project(at->second, params.with);
     bytes += ShownBytes(point);
     bytes_scrolled_max = std::max(bytes_scrolled_max.load(), bytes);
-    if (bytes > with.bytes_max && !page.points.empty()) break;
+    if (bytes > params.with.bytes_max && !page.points.empty()) break;
     page.points.push_back(std::move(point));
   }
   if (at != points_.end()) page.next_offset = at->first;
@@ -261,7 +269,10 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
     return absl::InvalidArgumentError("wrong field or dimension");
   }
   db::SearchResult result;
+  const absl::StatusOr<query::Filter> filter = Read(params.filter, &result.warnings);
+  if (!filter.ok()) return filter.status();
   for (const auto& [id, point] : points_) {
+    if (!query::Matches(*filter, id, point.payload)) continue;
     const double distance = Distance(query, BytesOf(point, field->name), *field);
     db::StoredPoint shown = Project(point, params.with);
     result.hits.push_back({.id = id,
@@ -287,6 +298,7 @@ absl::StatusOr<db::SearchResult> FakeCollection::Search(std::span<const float> q
   }
   result.stats.estimated_recall = 1;
   result.stats.reranked = points_.size();
+  if (params.explain) result.explain = ExplainOf(*filter, params.plan);
   return result;
 }
 

@@ -15,6 +15,7 @@
 
 #include "base/mutex.h"
 #include "db/database.h"
+#include "query/filter/filter.h"
 #include "query/helper_pool.h"
 
 namespace tessera::api {
@@ -31,9 +32,14 @@ class FakeCollection : public db::Collection {
                                       const base::Value& payload, db::Ack ack) override;
   absl::StatusOr<std::vector<db::StoredPoint>> Get(std::span<const base::PointId> ids,
                                                    db::Projection with) override;
-  absl::StatusOr<db::ScrollPage> Scroll(const std::optional<base::PointId>& offset, uint32_t limit,
-                                        db::Projection with) override;
+  absl::StatusOr<db::ScrollPage> ScrollWhere(const db::ScrollParams& params) override;
   absl::StatusOr<uint64_t> Count() override;
+  absl::StatusOr<db::CountResult> CountWhere(const db::CountParams& params) override;
+  absl::StatusOr<db::FacetResult> Facet(const db::FacetParams& params) override;
+  absl::StatusOr<db::ChangeResult> DeleteWhere(const db::FilterText& filter, db::Ack ack) override;
+  absl::StatusOr<db::ChangeResult> SetPayloadWhere(const db::FilterText& filter,
+                                                   const base::Value& payload,
+                                                   db::Ack ack) override;
   // Waits while `search_gate` is closed, until the deadline or the cancellation.
   absl::StatusOr<db::SearchResult> Search(std::span<const float> query,
                                           const db::SearchParams& params) override;
@@ -65,6 +71,7 @@ class FakeCollection : public db::Collection {
   std::atomic<uint64_t> bytes_scrolled_max{0};         // the same by one Scroll
   std::atomic<uint64_t> merged_bytes_max{UINT64_MAX};  // of payloads that one SetPayload writes
   db::SearchParams last_params() const;
+  db::FilterText last_filter() const;  // that was read, of any call
   void Drop();  // later calls answer kNotFound; a load is cancelled
   db::Ack last_ack() const;
 
@@ -79,6 +86,17 @@ class FakeCollection : public db::Collection {
   // Returns how many replaced another.
   uint64_t Apply(std::vector<db::Point> points, Points* into) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   db::StoredPoint Project(const db::StoredPoint& point, db::Projection with) const;
+  // Reads a filter; none passes all. Warns of paths that no point has, or refuses them.
+  absl::StatusOr<query::Filter> Read(const std::optional<db::FilterText>& filter,
+                                     std::vector<std::string>* warnings)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool HasPath(const query::FieldPath& path) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<base::PointId> Matching(const query::Filter& filter) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  db::Explain ExplainOf(const query::Filter& filter, db::SearchPlan plan) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Merge(std::span<const base::PointId> ids, const base::Value& payload)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   static uint64_t ShownBytes(const db::StoredPoint& point);
   absl::Status WaitAtGate(const db::SearchParams& params);
 
@@ -90,6 +108,7 @@ class FakeCollection : public db::Collection {
   Points points_ ABSL_GUARDED_BY(mu_);
   uint64_t version_ ABSL_GUARDED_BY(mu_) = 0;
   db::SearchParams last_params_ ABSL_GUARDED_BY(mu_);
+  db::FilterText last_filter_ ABSL_GUARDED_BY(mu_);
   query::HelperPool helpers_{2};
   db::Ack last_ack_ ABSL_GUARDED_BY(mu_) = db::Ack::kWal;
 };

@@ -8,8 +8,10 @@
 #include <tessera/v1/points.pb.h>
 #include <tessera/v1/search.pb.h>
 
+#include "api/filters/filter_tree.h"
 #include "api/rpc/wire_scan.h"
 #include "base/check.h"
+#include "query/filter/parser.h"
 #include "tests/fuzz/targets.h"
 
 namespace tessera::fuzz {
@@ -32,6 +34,50 @@ absl::Status RunWire(std::string_view input) {
   TESSERA_CHECK(cost->parsed_bytes >= arena.SpaceUsed());
   TESSERA_CHECK(cost->parsed_bytes >= message->SpaceUsedLong());
   return absl::OkStatus();
+}
+
+// A tree that is taken is an expression that parses, but for datetimes, of which the parser says
+// the last word.
+absl::Status RunFilter(std::string_view input) {
+  if (absl::Status status = RunWire<v1::Filter>(input); !status.ok()) return status;
+  v1::Filter filter;
+  TESSERA_CHECK(filter.ParseFromArray(input.data(), static_cast<int>(input.size())));
+  TESSERA_CHECK(api::FilterMemoryBytes(filter) >= filter.SpaceUsedLong());
+  const absl::StatusOr<db::FilterText> text = api::FilterFromProto(filter, "filter");
+  if (!text.ok()) {
+    TESSERA_CHECK(absl::IsInvalidArgument(text.status()) && !text.status().message().empty());
+    return text.status();
+  }
+  const absl::Status parsed = query::ParseFilter(text->expression, text->parameters).status();
+  TESSERA_CHECK(parsed.ok() || filter.has_expression() ||
+                text->expression.find("datetime(") != std::string::npos);
+  return absl::OkStatus();
+}
+
+v1::Filter Tree() {
+  v1::Filter filter;
+  v1::FilterTree* const tree = filter.mutable_tree();
+  v1::Condition* const range = tree->add_must();
+  range->set_path("a.`b.c`");
+  range->mutable_range()->mutable_gt()->set_number(0.5);
+  range->mutable_range()->mutable_lte()->set_integer(9);
+  v1::Condition* const in = tree->add_should();
+  in->set_path("color");
+  in->mutable_in()->add_values()->set_text("red");
+  in->mutable_in()->add_values()->set_boolean(true);
+  v1::FilterTree* const inner = tree->add_should()->mutable_filter();
+  inner->add_must()->mutable_has_id()->add_ids()->set_str("doc");
+  inner->add_must_not()->set_path("x");
+  inner->mutable_must_not(0)->set_prefix("50%");
+  tree->set_min_should(2);
+  return filter;
+}
+
+std::vector<Sample> Filters() {
+  v1::Filter expression;
+  expression.set_expression("a < $max AND b IN (1, 'x')");
+  (*expression.mutable_parameters())["max"].set_number(1.5);
+  return {{"tree", Tree().SerializeAsString()}, {"expression", expression.SerializeAsString()}};
 }
 
 std::vector<Sample> Upserts() {
@@ -93,6 +139,7 @@ std::vector<Target> WireTargets() {
       {.name = "wire_search", .run = RunWire<v1::SearchRequest>, .samples = Searches},
       {.name = "wire_ingest", .run = RunWire<v1::IngestRequest>, .samples = Ingests},
       {.name = "wire_create", .run = RunWire<v1::CreateCollectionRequest>, .samples = Creations},
+      {.name = "wire_filter", .run = RunFilter, .samples = Filters},
   };
 }
 

@@ -76,6 +76,46 @@ TEST(WireScan, TheCostCoversWhatParsingTakes) {
   ExpectCovered(empty_ids, 50'000);
 }
 
+TEST(WireScan, FiltersAreCovered) {
+  v1::CountRequest tree;
+  for (int i = 0; i < 20'000; ++i) {
+    v1::Condition* condition = tree.mutable_filter()->mutable_tree()->add_should();
+    condition->set_path("a");
+    condition->mutable_in()->add_values()->set_text("some text that is longer than a short string");
+    condition->mutable_in()->add_values()->set_integer(i);
+  }
+  ExpectCovered(tree, 20'000);
+  v1::CountRequest parameters;
+  for (int i = 0; i < 1000; ++i) {
+    v1::Value& value = (*parameters.mutable_filter()->mutable_parameters())[std::to_string(i)];
+    for (int j = 0; j < 10; ++j) value.mutable_list()->add_values()->set_number(0.5);
+  }
+  ExpectCovered(parameters, 1000);
+  v1::CountRequest empty;
+  for (int i = 0; i < 50'000; ++i) empty.mutable_filter()->mutable_tree()->add_must();
+  ExpectCovered(empty, 50'000);
+}
+
+TEST(WireScan, DeepMessagesAreRefusedWithoutTheStack) {
+  std::string wire;
+  for (int i = 0; i < 200'000; ++i) {
+    // A tree in a condition in a tree; lengths are those of what is within, from the inside out.
+    std::string head;
+    for (const char tag : {'\x0a', '\x72'}) {
+      std::string length;
+      for (size_t left = head.size() + wire.size(); length.empty() || left > 0; left >>= 7) {
+        length.push_back(static_cast<char>((left & 0x7f) | (left > 0x7f ? 0x80 : 0)));
+      }
+      head = std::string(1, tag) + length + head;
+    }
+    wire.insert(0, head);
+    if (wire.size() > 100'000) break;
+  }
+  const absl::Status status = Scan(v1::Condition::descriptor(), wire).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument,
+                               HasSubstr("messages nested in each other")));
+}
+
 TEST(WireScan, TellsWhatCollectionIsMeant) {
   v1::CountRequest request;
   for (const size_t bytes : {size_t{0}, size_t{1}, size_t{100}, size_t{255}, size_t{256}}) {
