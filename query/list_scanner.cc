@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
-#include "query/filter_plan.h"
+#include "query/planning/filter_plan.h"
 #include "query/select_smallest.h"
 
 namespace tessera::query {

@@ -5,9 +5,9 @@
 // blocks; while a chunk's survivors are fetched into the processor's cache, those of the chunk
 // before are estimated by the second plane, which lowers tau for the chunks to come.
 //
-// Where few rows pass a filter, all of them go to the second plane at once: reading 64 codes to keep
-// one row of two costs more than the second row. It is decided for the run as a whole; a mixture
-// breaks up both the scan and the batches of the second plane, and was slower than either.
+// Where few rows pass a filter, all of them go to the second plane at once: reading 64 codes to
+// keep one row of two costs more than the second row. It is decided for the run as a whole; a
+// mixture breaks up both the scan and the batches of the second plane, and was slower than either.
 //
 // Threads: one at a time. No allocation once its buffers have grown.
 // Source:  chunking and early tau: measured by a prototype, see ARCHITECTURE.md.

@@ -97,7 +97,9 @@ uint64_t Searcher::State::AddNearestLists(const SearchContext& context) {
   cursor.Begin(*context.view.index->heads, query.data());
   uint64_t wanted = nprobe;
   // Those with matches may be anywhere; if they are spread evenly, this many hold nprobe of them.
-  if (eligible.filtered()) wanted = std::min(lists, nprobe * lists / std::max(eligible.lists(), 1U));
+  if (eligible.filtered()) {
+    wanted = std::min(lists, nprobe * lists / std::max(eligible.lists(), 1U));
+  }
   uint64_t probed = 0;
   for (uint64_t seen = 0; cursor.left() > 0 && probed < eligible.lists(); wanted = seen) {
     cursor.Next(wanted, &heads);

@@ -34,7 +34,7 @@
 
 #include "base/deadline.h"
 #include "query/calibration/calibration.h"
-#include "query/filter_plan.h"
+#include "query/planning/filter_plan.h"
 #include "query/hit.h"
 #include "query/index_view.h"
 #include "query/row_filter.h"

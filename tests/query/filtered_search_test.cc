@@ -63,7 +63,8 @@ class FilteredSearchTest : public testing::TestWithParam<base::ElementType> {
  protected:
   static constexpr size_t kRows = 6000;
 
-  FilteredSearchTest() : data_(TestSeed(), options_.field), index_(options_, data_.DrawRows(kRows)) {}
+  FilteredSearchTest()
+      : data_(TestSeed(), options_.field), index_(options_, data_.DrawRows(kRows)) {}
 
   // Live rows that pass, nearest first.
   std::vector<Hit> Truth(const std::vector<float>& query, const NumberFilter& filter,

@@ -1,4 +1,4 @@
-#include "query/filter_plan.h"
+#include "query/planning/filter_plan.h"
 
 #include <algorithm>
 
@@ -62,11 +62,12 @@ PlanPrices PriceFilterPlans(const IndexView& index, const IndexMatches& matches,
   const auto dim = static_cast<double>(index.field.dim);
   const double eligible = matches.lists_eligible;
   const double lists = prices.lists_planned;
-  const double blocks_per_list = static_cast<double>(index.positions) / index::kBlockRows / all_lists;
-  const double blocks = blocks_per_list * lists;
+  const double all_blocks = static_cast<double>(index.positions) / index::kBlockRows;
+  const double blocks = all_blocks / all_lists * lists;
   const double found = rows * lists / eligible;
-  const double refine = kPerRefined + kPerRefinedByte * static_cast<double>(SecondPlaneBytes(index)) +
-                        (HasFine(index) ? kPerFineRecord : 0);
+  const auto record = static_cast<double>(SecondPlaneBytes(index));
+  const double refine =
+      kPerRefined + kPerRefinedByte * record + (HasFine(index) ? kPerFineRecord : 0);
   const double first_look = std::max<double>(kFirstLook, limit);
   prices.probe_us = kStart + kPerRankedHead * lists * all_lists / eligible +
                     (kPerList + kPerListDim * dim) * lists + kPerMaskedBlock * blocks;

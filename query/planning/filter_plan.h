@@ -19,7 +19,7 @@ enum class FilterPlan : uint8_t {
 // Times are of one query on one core with everything in memory, in microseconds; they are meant to
 // be compared with each other.
 struct PlanPrices {
-  FilterPlan chosen = FilterPlan::kAuto;  // kAuto: there was nothing to choose, for want of a filter
+  FilterPlan chosen = FilterPlan::kAuto;  // kAuto: no filter, so nothing to choose
   double exact_us = 0;
   double probe_us = 0;
   uint64_t matches = 0;         // of the filter in lists, dead rows among them
