@@ -23,6 +23,13 @@ class Eligibility {
   bool all() const { return all_; }
   // Eligible rows of the index; with a filter, at most so many: its dead matches are counted.
   uint64_t count() const { return count_; }
+  // Whether there is a filter, whose matches in the index are known.
+  bool filtered() const { return matches_ != nullptr; }
+  // Lists that may have eligible rows.
+  uint32_t lists() const {
+    if (matches_ != nullptr) return matches_->lists_eligible;
+    return view_.index == nullptr ? 0 : view_.index->list_count();
+  }
   // Whether the list may have eligible rows. Cost: O(1).
   bool MayHave(uint32_t list) const {
     return matches_ == nullptr || matches_->list_matches[list] > 0;

@@ -11,6 +11,8 @@ namespace {
 
 // Units in memory at once for one scan.
 constexpr size_t kPortionUnits = 128;
+// Matches between two looks at the clock.
+constexpr size_t kPortionMatches = 2048;
 
 struct Scratch {
   std::vector<RawUnit> portion;  // without their bytes
@@ -95,6 +97,30 @@ absl::Status ExactScanParts(const SearchContext& context, uint32_t begin, uint32
       context.stats.reranked += targets.size();
     }
   });
+}
+
+absl::Status ExactScanMatches(const SearchContext& context, RawReader* raw) {
+  const IndexView& index = *context.view.index;
+  std::vector<uint64_t> mask;
+  std::vector<RowPlace> places;
+  const auto compare = [&] {
+    TESSERA_RETURN_IF_ERROR(context.CheckStop());
+    TESSERA_RETURN_IF_ERROR(raw->CompareAll(places, RawReader::kRowsAheadScattered));
+    places.clear();
+    context.guard.Refresh();
+    return absl::OkStatus();
+  };
+  for (uint32_t list = 0; list < index.list_count(); ++list) {
+    if (!context.eligible.MayHave(list)) continue;
+    for (uint32_t number = index.part_begin[list]; number < index.part_begin[list + 1]; ++number) {
+      const ListPart& part = index.parts[number];
+      mask.resize(index::BlockCount(part.rows));
+      if (context.eligible.MaskOf(part, mask.data()) == 0) continue;
+      ForEachRow(mask, part.rows, [&](uint32_t slot) { places.push_back({number, slot}); });
+      if (places.size() >= kPortionMatches) TESSERA_RETURN_IF_ERROR(compare());
+    }
+  }
+  return compare();
 }
 
 void ExactScanFresh(const SearchContext& context, std::span<const ExactTarget> targets,

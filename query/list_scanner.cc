@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "query/planning/filter_plan.h"
 #include "query/select_smallest.h"
 
 namespace tessera::query {
@@ -19,6 +20,8 @@ constexpr size_t kRoundRows = 64;
 constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
 // Chunks between two looks at the clock.
 constexpr size_t kChunksPerCheck = 16;
+// Rows that are taken to the second plane together when their codes are not looked at.
+constexpr size_t kSparseChunkRows = 32;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
@@ -34,6 +37,7 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   run_.clear();
   masks_.clear();
   eligible_rows_ = 0;
+  blocks_ = 0;
   missing_.clear();
   rerank_ =
       std::max(index_->has_fine() ? context.request.settings.rerank : 0U, context.request.limit);
@@ -53,10 +57,14 @@ void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
     const ListPart& part = index_->parts[number];
     uint32_t mask = kNoMask;
     uint32_t rows = part.rows;
+    const size_t blocks = index::BlockCount(part.rows);
+    context_->stats.blocks += blocks;
     if (!eligible.all()) {
       mask = static_cast<uint32_t>(masks_.size());
-      masks_.resize(mask + index::BlockCount(part.rows));
+      masks_.resize(mask + blocks);
       rows = eligible.MaskOf(part, &masks_[mask]);
+      context_->stats.blocks_masked += static_cast<uint64_t>(
+          std::count(masks_.end() - static_cast<ptrdiff_t>(blocks), masks_.end(), uint64_t{0}));
       if (rows == 0 || rows == part.rows) {
         masks_.resize(mask);
         mask = kNoMask;
@@ -64,7 +72,8 @@ void ListScanner::AddList(uint32_t list, float head_distance2, float head_dot) {
       }
     }
     eligible_rows_ += rows;
-    run_.push_back({number, part.rows, part.planes, part.code_unit, part.fine_unit, mask,
+    blocks_ += blocks;
+    run_.push_back({number, part.rows, rows, part.planes, part.code_unit, part.fine_unit, mask,
                     head_distance2, head_dot});
     part.planes->codes->Prefetch(part.code_unit);
   }
@@ -89,7 +98,46 @@ uint64_t* ListScanner::MaskOf(uint32_t run) {
   return &masks_[part.mask];
 }
 
+bool ListScanner::IsSparse() const {
+  return context_->eligible.filtered() &&
+         static_cast<double>(eligible_rows_) <=
+             SparseRowsPerBlock(*index_) * static_cast<double>(blocks_);
+}
+
+// Takes every eligible row of the run to the second plane.
+absl::Status ListScanner::RefineMatches() {
+  context_->stats.codes_skipped = true;
+  Chunk* current = &chunks_[0];
+  Chunk* before = &chunks_[1];
+  before->rows.clear();
+  size_t chunk_count = 0;
+  for (uint32_t run = 0; run < run_.size();) {
+    if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
+    current->rows.clear();
+    for (; run < run_.size() && current->rows.size() < kSparseChunkRows; ++run) {
+      const uint64_t* mask = MaskOf(run);
+      const RunPart& part = run_[run];
+      // What nothing is known of but its list is as far as the list.
+      ForEachRow({mask, index::BlockCount(part.rows)}, part.rows, [&](uint32_t slot) {
+        current->rows.push_back({part.head_distance2, run, slot});
+      });
+    }
+    context_->stats.survivors += current->rows.size();
+    LocateRecords(current);
+    Refine(before);
+    std::swap(current, before);
+  }
+  Refine(before);
+  before->rows.clear();
+  return absl::OkStatus();
+}
+
 absl::Status ListScanner::Run() {
+  if (IsSparse()) {
+    TESSERA_RETURN_IF_ERROR(RefineMatches());
+    if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
+    return CompareBest();
+  }
   TESSERA_RETURN_IF_ERROR(FirstLook());
   TESSERA_RETURN_IF_ERROR(ScanResident());
   TESSERA_RETURN_IF_ERROR(ScanMissing());
@@ -107,7 +155,7 @@ absl::Status ListScanner::FirstLook() {
   chunk.rows.clear();
   size_t rows = 0;
   for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
-    rows += run_[run].rows;
+    rows += run_[run].eligible;
     if (const std::byte* codes = PeekCodes(run)) {
       ScanPart(run, codes, nullptr, 0, &chunk);
     } else {

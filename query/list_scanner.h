@@ -5,6 +5,10 @@
 // blocks; while a chunk's survivors are fetched into the processor's cache, those of the chunk
 // before are estimated by the second plane, which lowers tau for the chunks to come.
 //
+// Where few rows pass a filter, all of them go to the second plane at once: reading 64 codes to
+// keep one row of two costs more than the second row. It is decided for the run as a whole; a
+// mixture breaks up both the scan and the batches of the second plane, and was slower than either.
+//
 // Threads: one at a time. No allocation once its buffers have grown.
 // Source:  chunking and early tau: measured by a prototype, see ARCHITECTURE.md.
 #pragma once
@@ -48,8 +52,9 @@ class ListScanner {
   static constexpr uint32_t kNoMask = std::numeric_limits<uint32_t>::max();
 
   struct RunPart {
-    uint32_t number;  // in index_->parts, of which the next four are
+    uint32_t number;  // in index_->parts, as the four besides `eligible` are
     uint32_t rows;
+    uint32_t eligible;  // of its rows
     PlaneSet* planes;
     uint32_t code_unit;
     uint32_t fine_unit;
@@ -70,6 +75,8 @@ class ListScanner {
   };
 
   absl::Status FirstLook();
+  bool IsSparse() const;
+  absl::Status RefineMatches();
   absl::Status ScanResident();
   absl::Status ScanMissing();
   absl::Status FetchMissing(absl::FunctionRef<void(uint32_t run, const std::byte* codes)> use);
@@ -106,6 +113,7 @@ class ListScanner {
   std::vector<RunPart> run_;
   std::vector<uint64_t> masks_;
   uint64_t eligible_rows_ = 0;
+  uint64_t blocks_ = 0;  // of the run
   std::vector<uint32_t> missing_;  // run indexes of parts whose codes are not in memory
 
   size_t rerank_ = 0;

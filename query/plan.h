@@ -24,11 +24,19 @@ struct SearchGoal {
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
   const RowFilter* filter = nullptr;
+  FilterPlan plan = FilterPlan::kAuto;  // not read without a filter, nor with `exact`
 };
 
 // The way that reaches the goal, by the calibration of the view's index. Its settings.recall is
 // what is to be expected: 1 where every row is compared, because that was asked for, there is no
-// index, or its codes cannot reach the target. Cost: under a microsecond.
+// index, or its codes cannot reach the target.
+//
+// Under a filter the cheaper of two ways is taken, by the prices in the request: to compare all
+// matches, or to probe. A filter that leaves a share s of the rows makes the k-th hit as far as the
+// (k / s)-th without it, so as many lists are probed as that takes, lists without matches not
+// counted. That holds for filters that do not depend on the vector; where the nearest matches lie
+// further out than their share says, fewer are found. A given number of lists is always probed.
+// Cost: under a microsecond.
 SearchRequest Plan(const SearchGoal& goal, const SearchView& view);
 
 }  // namespace tessera::query

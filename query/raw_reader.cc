@@ -10,8 +10,6 @@ namespace {
 constexpr size_t kCacheLine = 64;
 // Lines of a record fetched ahead; the processor's own prefetcher follows a longer row.
 constexpr size_t kPrefetchLinesMax = 10;
-// Rows ahead of the one being compared whose bytes are asked for.
-constexpr size_t kRowsAhead = 6;
 // Rows whose slots in the frame table are asked for at once.
 constexpr size_t kSlotsAhead = 64;
 
@@ -58,7 +56,7 @@ void RawReader::Compare(const Row& row) {
   if (dissimilarity <= hits_->threshold()) hits_->Push(ToHit(row.header, dissimilarity));
 }
 
-absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
+absl::Status RawReader::CompareAll(std::span<const RowPlace> places, size_t rows_ahead) {
   rows_.clear();
   pending_.clear();
   for (const RowPlace& place : places.first(std::min(places.size(), kSlotsAhead))) {
@@ -67,11 +65,15 @@ absl::Status RawReader::CompareAll(std::span<const RowPlace> places) {
   }
   size_t compared = 0;
   for (size_t i = 0; i < places.size(); ++i) {
+    if (i + kSlotsAhead < places.size()) {
+      const RowPlace& later = places[i + kSlotsAhead];
+      PartOf(later).planes->raw->Prefetch(UnitOf(PartOf(later), later));
+    }
     if (const std::optional<Row> row = Peek(places[i])) {
       __builtin_prefetch(row->header);
       PrefetchBytes(row->vector, prefetch_bytes_);
       rows_.push_back(*row);
-      if (rows_.size() - compared > kRowsAhead) Compare(rows_[compared++]);
+      if (rows_.size() - compared > rows_ahead) Compare(rows_[compared++]);
     } else {
       const ListPart& part = PartOf(places[i]);
       pending_.push_back({.table = &*part.planes->raw,

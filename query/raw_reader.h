@@ -30,7 +30,12 @@ class RawReader {
 
   // Compares all `places`, those in memory first, in order, then reads the others; offers them to
   // the hits.
-  absl::Status CompareAll(std::span<const RowPlace> places);
+  // `rows_ahead`: of the row being compared, whose bytes are asked for.
+  absl::Status CompareAll(std::span<const RowPlace> places, size_t rows_ahead = kRowsAhead);
+
+  static constexpr size_t kRowsAhead = 6;
+  // For rows that come from everywhere, in numbers.
+  static constexpr size_t kRowsAheadScattered = 24;
 
  private:
   // A row in memory.

@@ -3,8 +3,10 @@
 // Threads: one search, one thread.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -67,6 +69,17 @@ struct PendingRow {
   uint32_t unit = 0;
   uint32_t tag = 0;
 };
+
+// Calls `visit` with each slot below `rows` whose bit is set, ascending.
+template <typename Visitor>
+void ForEachRow(std::span<const uint64_t> mask, uint32_t rows, Visitor&& visit) {
+  for (uint32_t block = 0; block < mask.size(); ++block) {
+    for (uint64_t left = mask[block]; left != 0; left &= left - 1) {
+      const auto slot = static_cast<uint32_t>(block * 64 + std::countr_zero(left));
+      if (slot < rows) visit(slot);
+    }
+  }
+}
 
 // Reads the units of `rows` in portions, as they complete, and calls `use` for each row with its
 // unit's bytes, which are valid during the call only. Reorders `rows`. All pointers from the

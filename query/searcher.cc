@@ -85,18 +85,33 @@ index::QueryCode* Searcher::State::CodeFor(const std::shared_ptr<const index::Co
   return prepared.back().code.get();
 }
 
-// Probes the nearest lists: nprobe, or as many more as it takes to hold `limit` eligible rows.
+// Probes the nearest lists that may have eligible rows: nprobe, or as many more as it takes to hold
+// `limit` eligible rows.
 uint64_t Searcher::State::AddNearestLists(const SearchContext& context) {
+  const Eligibility& eligible = context.eligible;
+  const uint64_t lists = context.view.index->list_count();
+  const uint64_t nprobe = context.request.settings.nprobe;
+  const auto enough = [&](uint64_t probed) {
+    return probed >= nprobe && scanner.eligible_rows() >= context.request.limit;
+  };
   cursor.Begin(*context.view.index->heads, query.data());
+  uint64_t wanted = nprobe;
+  // Those with matches may be anywhere; if they are spread evenly, this many hold nprobe of them.
+  if (eligible.filtered()) {
+    wanted = std::min(lists, nprobe * lists / std::max(eligible.lists(), 1U));
+  }
   uint64_t probed = 0;
-  for (uint64_t wanted = context.request.settings.nprobe; cursor.left() > 0; wanted = probed) {
+  for (uint64_t seen = 0; cursor.left() > 0 && probed < eligible.lists(); wanted = seen) {
     cursor.Next(wanted, &heads);
     if (heads.empty()) break;
     for (const index::HeadHit& head : heads) {
+      if (!eligible.MayHave(head.list)) continue;
+      if (eligible.filtered() && enough(probed)) break;
       scanner.AddList(head.list, head.distance2, head.dot);
+      ++probed;
     }
-    probed += heads.size();
-    if (scanner.eligible_rows() >= context.request.limit) break;
+    seen += heads.size();
+    if (enough(probed)) break;
   }
   return probed;
 }
@@ -119,7 +134,11 @@ absl::Status Searcher::State::ScanAll(const SearchContext& context) {
   ExactScanFresh(context, {&target, 1}, [](float) {});
   if (context.view.index == nullptr) return absl::OkStatus();
   const IndexView& index = *context.view.index;
-  context.stats.lists_probed += index.list_count();
+  context.stats.lists_probed += context.eligible.lists();
+  if (context.eligible.filtered()) {
+    raw.Begin(context, &hits);
+    return ExactScanMatches(context, &raw);
+  }
   return ExactScanParts(context, 0, static_cast<uint32_t>(index.parts.size()), {&target, 1});
 }
 
@@ -137,6 +156,7 @@ absl::Status Searcher::Search(const SearchView& view, std::span<const float> que
   const Eligibility eligible(view, request.filter);
   const SearchContext context{view, request, state.distance, guard, *stats, eligible, state.space};
   TESSERA_RETURN_IF_ERROR(context.CheckStop());
+  stats->lists_eligible = eligible.lists();
   const bool scan_all = request.exact || view.index == nullptr;
   if (!scan_all) {
     state.space.Prepare(view.field.metric, view.index->heads->unit(), query, &state.query);

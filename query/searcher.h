@@ -1,9 +1,11 @@
 // The search executor: heads -> lists -> code bound -> finer estimates -> exact distances on raw
 // rows, and the fresh rows beside them.
 //
-//   heads     the nearest nprobe lists, more if they hold fewer eligible rows than `limit`
+//   heads     the nearest nprobe lists, more if they hold fewer eligible rows than `limit`; lists
+//             without matches of the filter are passed over and do not count
 //   codes     their 1-bit planes are scanned; a row stays if its bound can beat tau, the
 //             limit-th best estimate so far. A first look at the nearest lists sets an early tau
+//             Where few rows of a block pass the filter, these go on at once, codes unseen
 //   fine      what stays is estimated by the second plane, which lowers tau; the best `rerank`
 //   stay.
 //             One-byte elements have no fine plane: their raw rows are the second plane
@@ -32,6 +34,7 @@
 
 #include "base/deadline.h"
 #include "query/calibration/calibration.h"
+#include "query/planning/filter_plan.h"
 #include "query/hit.h"
 #include "query/index_view.h"
 #include "query/row_filter.h"
@@ -45,13 +48,18 @@ struct SearchRequest {
   // Only hits at most this far (squared L2, -inner product, -cosine).
   std::optional<float> dissimilarity_max;
   const RowFilter* filter =
-      nullptr;  // only rows that pass; worked out for the view that is searched
+      nullptr;        // only rows that pass; worked out for the view that is searched
+  PlanPrices prices;  // why it was planned so; not read by the search
   base::Deadline deadline = base::Deadline::Never();
   const std::atomic<bool>* cancelled = nullptr;
 };
 
 struct SearchStats {
-  uint64_t lists_probed = 0;
+  uint64_t lists_probed = 0;   // under a filter, lists with matches alone
+  uint64_t lists_eligible = 0;  // lists that may have eligible rows
+  uint64_t blocks = 0;          // of 64 rows, in the probed lists
+  uint64_t blocks_masked = 0;   // of these, without an eligible row
+  bool codes_skipped = false;   // few rows passed the filter: codes were not looked at
   uint64_t codes_scanned = 0;  // rows of the scanned parts
   uint64_t survivors = 0;      // rows that passed the code bound
   uint64_t reranked = 0;       // rows compared on raw vectors, fresh ones included

@@ -85,6 +85,8 @@ class TestIndex {
   void ResetCache(uint64_t cache_bytes, FaultPlan plan = nullptr);
 
   const std::vector<TestRow>& rows() const { return rows_; }
+  // Of a row, by its number in rows(), in the live bitmap.
+  uint64_t position(size_t number) const { return position_of_[number]; }
   bool dead(size_t number) const { return dead_[number]; }
   const IndexView& view() const { return *view_; }
   storage::PageCache& cache() { return *cache_; }
