@@ -37,6 +37,18 @@ StopCondition StopOf(const SearchParams& params) {
   return {.deadline = params.deadline, .cancelled = params.cancelled};
 }
 
+query::FilterPlan PlanOf(SearchPlan plan) {
+  switch (plan) {
+    case SearchPlan::kExact:
+      return query::FilterPlan::kExact;
+    case SearchPlan::kProbe:
+      return query::FilterPlan::kProbe;
+    case SearchPlan::kAuto:
+      break;
+  }
+  return query::FilterPlan::kAuto;
+}
+
 Explain ExplainOf(const query::SearchView& view, const query::SearchRequest& request,
                   const query::SearchStats& stats, const BoundFilter* filter) {
   Explain explain;
@@ -44,7 +56,16 @@ Explain ExplainOf(const query::SearchView& view, const query::SearchRequest& req
   explain.plan = request.exact ? SearchPlan::kExact : SearchPlan::kProbe;
   explain.lists = view.index == nullptr ? 0 : view.index->list_count();
   if (filter == nullptr) explain.lists_eligible = explain.lists;
+  if (filter != nullptr && view.index != nullptr) {
+    const query::PlanPrices& prices = request.prices;
+    explain.prices = {
+        {SearchPlan::kExact, prices.exact_us, prices.chosen == query::FilterPlan::kExact},
+        {SearchPlan::kProbe, prices.probe_us, prices.chosen == query::FilterPlan::kProbe}};
+    explain.estimated_rows = prices.matches;
+  }
   explain.lists_probed = stats.lists_probed;
+  explain.blocks = stats.blocks;
+  explain.blocks_masked = stats.blocks_masked;
   explain.codes_scanned = stats.codes_scanned;
   explain.survivors = stats.survivors;
   explain.reranked = stats.reranked;
@@ -156,6 +177,7 @@ absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, si
   const query::SearchView& searched = view.fields[field].search;
   query::SearchGoal goal = GoalOf(params);
   goal.filter = filter;
+  goal.plan = PlanOf(params.plan);
   const query::SearchRequest request = query::Plan(goal, searched);
   std::vector<query::Hit> found;
   query::SearchStats stats;
@@ -164,6 +186,7 @@ absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, si
     TESSERA_RETURN_IF_ERROR(searcher->Search(searched, query, request, &found, &stats));
   }
   SearchResult result;
+  const auto searched_until = std::chrono::steady_clock::now();
   result.stats = {.estimated_recall = request.settings.recall,
                   .lists_probed = stats.lists_probed,
                   .codes_scanned = stats.codes_scanned,
@@ -171,7 +194,11 @@ absl::StatusOr<SearchResult> StoredCollection::SearchIn(const ReadView& view, si
                   .reranked = stats.reranked,
                   .bytes_read = stats.bytes_read};
   if (filter != nullptr) result.warnings = filter->warnings();
-  if (params.explain) result.explain = ExplainOf(searched, request, stats, filter);
+  if (params.explain) {
+    result.explain = ExplainOf(searched, request, stats, filter);
+    const std::chrono::duration<double, std::micro> took = searched_until - start;
+    result.explain->stages.push_back({.stage = "search", .microseconds = took.count()});
+  }
   result.hits.resize(found.size());
   std::vector<size_t> incomplete;  // hits that need the row store
   std::vector<base::RowId> rows;
