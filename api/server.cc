@@ -79,6 +79,11 @@ void SetLimits(const ServerOptions& options, grpc::ServerBuilder* builder) {
   // Streams that are open and silent take next to nothing, so a connection may have many: a call
   // beyond them would wait at the client until one of them ends.
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
+  // By its estimate of a connection's bandwidth gRPC also shrinks windows under memory pressure, down
+  // to nothing, and grows them again only when data comes: which then never does, and who writes on
+  // that connection waits for ever. Without it the window is that of HTTP/2, 64 KiB, and a message
+  // that is asked for gets the window it needs.
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   grpc::ResourceQuota quota("tessera");
   quota.Resize(std::max(options.buffer_bytes_max, kQuotaBytesMin));
   builder->SetResourceQuota(quota);
