@@ -1,7 +1,5 @@
 #include "bench/filter/filter_bench.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -12,6 +10,8 @@
 #include <random>
 #include <set>
 #include <utility>
+
+#include <unistd.h>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -24,8 +24,8 @@
 namespace tessera::bench {
 namespace {
 
-constexpr double kShares[] = {1,     0.5,   0.2,    0.1,    0.05,   0.02, 0.01,
-                              0.005, 0.002, 0.0005, 0.0002, 0.0001};
+constexpr double kShares[] = {1,    0.5,   0.2,   0.1,    0.05,   0.02,
+                              0.01, 0.005, 0.002, 0.0005, 0.0002, 0.0001};
 constexpr double kFewShares[] = {0.5, 0.1, 0.01, 0.001, 0.0001};
 constexpr std::array kPlans = {db::SearchPlan::kAuto, db::SearchPlan::kExact,
                                db::SearchPlan::kProbe};
@@ -58,7 +58,8 @@ std::vector<SweepFilter> MakeSweep(const FilterData& data) {
   for (const size_t span : {100'000, 1'000'000}) {
     std::set<uint64_t> numbers;
     while (numbers.size() < 1000) numbers.insert(rng() % span);
-    add(absl::StrCat("IN of 1000 of ", span), absl::StrCat("n IN (", absl::StrJoin(numbers, ","), ")"));
+    add(absl::StrCat("IN of 1000 of ", span),
+        absl::StrCat("n IN (", absl::StrJoin(numbers, ","), ")"));
   }
   add("and .1", "u < 0.2 AND n < 500000");
   add("and .01", "u < 0.02 AND n < 500000");
@@ -101,7 +102,8 @@ class FilterBench {
   absl::Status Run() {
     const std::string dir = absl::StrCat(options_.work_dir, "/tessera-filter-", getpid());
     const absl::Cleanup tidy = [&] { std::filesystem::remove_all(dir); };
-    TESSERA_ASSIGN_OR_RETURN(database_, db::Database::Open(dir, {.memory_limit = options_.memory_limit}));
+    TESSERA_ASSIGN_OR_RETURN(database_,
+                             db::Database::Open(dir, {.memory_limit = options_.memory_limit}));
     const absl::Cleanup close = [&] {
       collection_.reset();
       database_.reset();
@@ -177,9 +179,9 @@ class FilterBench {
           const db::SearchResult truth,
           collection_->Search(Query(i), {.limit = limit, .exact = true, .filter = text}));
       if (i == 0) {
-        first_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() -
-                                                             start)
-                       .count();
+        first_us =
+            std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+                .count();
         TESSERA_ASSIGN_OR_RETURN(const db::CountResult count,
                                  collection_->CountWhere({.filter = text}));
         matches = count.count;

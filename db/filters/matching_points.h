@@ -18,7 +18,7 @@
 
 #include "base/point_id.h"
 #include "db/engine.h"
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 #include "db/read_view.h"
 #include "db/records.h"
 #include "db/writer_state.h"

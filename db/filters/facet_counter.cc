@@ -1,4 +1,4 @@
-#include "db/facet_counter.h"
+#include "db/filters/facet_counter.h"
 
 #include <algorithm>
 #include <bit>
@@ -105,10 +105,9 @@ absl::Status FacetCounter::CountLists(std::string_view key) {
       query::PutFieldValue(value, &value_bytes);
       added = Add(value_bytes, rows);
     };
-    const absl::Status read =
-        kind == query::UnitKind::kRest
-            ? query::ForEachRestValue(rows_unit, unit, key, chunk_words, add)
-            : query::ForEachValue(rows_unit, unit, chunk_words, add);
+    const absl::Status read = kind == query::UnitKind::kRest
+                                  ? query::ForEachRestValue(rows_unit, unit, key, chunk_words, add)
+                                  : query::ForEachValue(rows_unit, unit, chunk_words, add);
     return read.ok() ? added : read;
   };
   for (const auto& columns : view_.index->columns.sets()) {

@@ -1,4 +1,4 @@
-#include "db/matching_points.h"
+#include "db/filters/matching_points.h"
 
 #include <algorithm>
 #include <numeric>

@@ -12,7 +12,7 @@
 
 #include "db/database.h"
 #include "db/engine.h"
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 #include "db/read_view.h"
 #include "query/filter/filter.h"
 
