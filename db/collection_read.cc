@@ -107,11 +107,11 @@ absl::StatusOr<ScrollPage> StoredCollection::ScrollWhere(const ScrollParams& par
                            engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
+                           BindFilter(*view, 0, filter.get(), params.stop));
   ScrollPage page;
   if (bound != nullptr) page.warnings = bound->warnings();
   std::vector<base::RowId> rows;
-  MatchingPoints points(engine_, record_, *view, bound.get());
+  MatchingPoints points(engine_, record_, *view, bound.get(), params.stop);
   TESSERA_RETURN_IF_ERROR(points.Seek(params.offset));
   while (true) {
     TESSERA_ASSIGN_OR_RETURN(const std::optional<OldRow> point, points.Next());

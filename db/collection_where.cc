@@ -37,7 +37,7 @@ absl::StatusOr<CountResult> StoredCollection::CountWhere(const CountParams& para
     return result;
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
+                           BindFilter(*view, 0, filter.get(), params.stop));
   const query::SearchView& searched = view->fields[0].search;
   result.count = CountMatches(searched, *bound);
   result.warnings = bound->warnings();
@@ -55,8 +55,8 @@ absl::StatusOr<FacetResult> StoredCollection::Facet(const FacetParams& params) {
                            engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
-  FacetCounter counter(engine_, view->fields[0], bound.get());
+                           BindFilter(*view, 0, filter.get(), params.stop));
+  FacetCounter counter(engine_, view->fields[0], bound.get(), params.stop);
   TESSERA_RETURN_IF_ERROR(counter.Count(path));
   FacetResult result = counter.Take(params.limit);
   if (bound != nullptr) result.warnings = bound->warnings();

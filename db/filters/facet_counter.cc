@@ -97,6 +97,7 @@ absl::Status FacetCounter::CountLists(std::string_view key) {
   std::string value_bytes;
   const auto count_unit = [&](const version::ColumnChunk& chunk, std::string_view rows_unit,
                               std::string_view unit, query::UnitKind kind) -> absl::Status {
+    TESSERA_RETURN_IF_ERROR(stop_.Check());
     const uint64_t* chunk_words = &words[chunk.first_block];
     absl::Status added;
     const auto add = [&](const FieldValue& value, uint32_t rows) {

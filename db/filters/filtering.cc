@@ -28,6 +28,14 @@ bool HasPath(std::string_view record, std::string_view key) {
 
 }  // namespace
 
+absl::Status StopCondition::Check() const {
+  if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
+    return absl::CancelledError("the call was cancelled");
+  }
+  if (deadline.Passed()) return absl::DeadlineExceededError("the deadline passed");
+  return absl::OkStatus();
+}
+
 absl::StatusOr<query::FieldPath> ParsePathText(std::string_view text) {
   const absl::string_view path(text.data(), text.size());
   const absl::StatusOr<query::Filter> filter =

@@ -27,11 +27,6 @@ namespace tessera::db {
 // A path as filters write it. Errors: kInvalidArgument.
 absl::StatusOr<query::FieldPath> ParsePathText(std::string_view text);
 
-struct StopCondition {
-  base::Deadline deadline = base::Deadline::Never();
-  const std::atomic<bool>* cancelled = nullptr;
-};
-
 // A filter with what it matches in the lists of one vector field of a view.
 class BoundFilter final : public query::RowFilter {
  public:
