@@ -224,8 +224,8 @@ class FilterBench {
       PlanResult& result = results[plan];
       result.microseconds = Median(times[plan]);
       result.recall = answers > 0 ? result.recall / answers : 1;
-      lines_ << "{\"set\":\"" << data_->name() << "\",\"filter\":\"" << filter.name
-             << "\",\"k\":" << limit << ",\"matches\":" << matches << ",\"plan\":\""
+      lines_ << "{\"set\":\"" << data_->name() << "\",\"filter\":" << base::Value(filter.name).ToJson()
+             << ",\"k\":" << limit << ",\"matches\":" << matches << ",\"plan\":\""
              << kPlanNames[plan] << "\",\"us\":" << result.microseconds
              << ",\"recall\":" << result.recall << ",\"lists\":" << result.lists / queries
              << ",\"codes\":" << result.codes / queries << ",\"short\":" << result.is_short
