@@ -19,7 +19,8 @@ constexpr char kNumberIdKey = 1;  // first byte of PointId::EncodeKey of a numbe
 }  // namespace
 
 bool ChunkBuilder::full() const {
-  return rows_.size() >= kChunkRowsMax || records_.size() >= kChunkRecordBytesMax ||
+  return rows_.size() >= kChunkRowsMax || record_bytes_ >= kChunkRecordBytesMax ||
+         entries_.size() >= kChunkEntriesMax ||
          paths_.size() >= kDistinctPathsMax;
 }
 
@@ -42,22 +43,23 @@ void ChunkBuilder::Add(uint64_t position, std::string_view id_key, std::string_v
   TESSERA_CHECK(Takes(position));
   TESSERA_CHECK(rows_.empty() || rows_.back().position < position);
   ids_.append(id_key);
-  records_.append(record);
-  rows_.push_back({.position = position, .id_end = ids_.size(), .record_end = records_.size()});
+  record_bytes_ += record.size();
   FieldRecordReader reader(record);
   std::string_view key;
   std::string_view values;
-  for (size_t entry = 0; reader.Next(&key, &values); ++entry) ++paths_[PathIndex(key, entry)].rows;
+  for (size_t entry = 0; reader.Next(&key, &values); ++entry) {
+    const uint32_t path = PathIndex(key, entry);
+    ++paths_[path].rows;
+    const auto begin = static_cast<uint32_t>(values_.size());
+    values_.append(values);
+    entries_.push_back({path, begin, static_cast<uint32_t>(values_.size())});
+  }
+  rows_.push_back({.position = position, .id_end = ids_.size(), .entry_end = entries_.size()});
 }
 
 std::string_view ChunkBuilder::IdOf(size_t row) const {
   const size_t begin = row == 0 ? 0 : rows_[row - 1].id_end;
   return std::string_view(ids_).substr(begin, rows_[row].id_end - begin);
-}
-
-std::string_view ChunkBuilder::RecordOf(size_t row) const {
-  const size_t begin = row == 0 ? 0 : rows_[row - 1].record_end;
-  return std::string_view(records_).substr(begin, rows_[row].record_end - begin);
 }
 
 std::vector<uint32_t> ChunkBuilder::ChooseUnits(std::vector<uint32_t>* chosen) const {
@@ -124,16 +126,16 @@ void ChunkBuilder::PathUnits(EncodedChunk* chunk) {
   std::string rest_ends;
   std::string rest_records;
   uint32_t rest_count = 0;
+  size_t at = 0;
   for (size_t i = 0; i < rows_.size(); ++i) {
     const auto row = static_cast<uint16_t>(i);
     const size_t rest_begin = rest_records.size();
-    FieldRecordReader reader(RecordOf(i));
-    std::string_view key;
-    std::string_view values;
-    for (size_t entry = 0; reader.Next(&key, &values); ++entry) {
-      const uint32_t place = places[PathIndex(key, entry)];
+    for (; at < rows_[i].entry_end; ++at) {
+      const Entry& entry = entries_[at];
+      const auto values = std::string_view(values_).substr(entry.begin, entry.end - entry.begin);
+      const uint32_t place = places[entry.path];
       if (place == 0) {
-        PutFieldEntry(key, values, &rest_records);
+        PutFieldEntry(paths_[entry.path].key, values, &rest_records);
         continue;
       }
       PathEncoder& encoder = encoders[place - 1];

@@ -30,17 +30,27 @@ inline uint64_t LoadWord(const char* at) {
   return word;
 }
 
+// Inner loops over neighbours, which compilers make vectors of.
+template <unsigned kStep>
+inline void SwapBits(uint64_t* x, uint64_t mask) {
+  for (unsigned first = 0; first < 64; first += 2 * kStep) {
+    for (unsigned k = first; k < first + kStep; ++k) {
+      const uint64_t t = ((x[k] >> kStep) ^ x[k + kStep]) & mask;
+      x[k] ^= t << kStep;
+      x[k + kStep] ^= t;
+    }
+  }
+}
+
 // Bit j of x[i] becomes bit i of x[j].
 // Source: Warren, Hacker's Delight, 7-3.
 inline void Transpose64(uint64_t* x) {
-  uint64_t mask = 0x00000000FFFFFFFF;
-  for (unsigned j = 32; j != 0; j >>= 1, mask ^= mask << j) {
-    for (unsigned k = 0; k < 64; k = ((k | j) + 1) & ~j) {
-      const uint64_t t = ((x[k] >> j) ^ x[k | j]) & mask;
-      x[k] ^= t << j;
-      x[k | j] ^= t;
-    }
-  }
+  SwapBits<32>(x, 0x00000000FFFFFFFF);
+  SwapBits<16>(x, 0x0000FFFF0000FFFF);
+  SwapBits<8>(x, 0x00FF00FF00FF00FF);
+  SwapBits<4>(x, 0x0F0F0F0F0F0F0F0F);
+  SwapBits<2>(x, 0x3333333333333333);
+  SwapBits<1>(x, 0x5555555555555555);
 }
 
 // The low bits of `bits` go where `mask` has bits, lowest first; and back.
