@@ -39,7 +39,12 @@ uint16_t Load16(std::string_view bytes, size_t at) {
   return value;
 }
 
+bool HasKeys(SectionKind kind) {
+  return kind >= SectionKind::kInts && kind <= SectionKind::kNumbers;
+}
+
 bool SizeFits(const Section& s, uint32_t rows) {
+  if (s.inverted() && !HasKeys(s.kind)) return false;  // of the others no one looks at the flag
   const size_t words = size_t{8} * WordCount(rows);
   const size_t presence = s.all_rows() ? 0 : words;
   switch (s.kind) {

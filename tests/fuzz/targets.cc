@@ -6,7 +6,8 @@ std::vector<Target> AllTargets() {
   std::vector<Target> all;
   for (const auto& group :
        {FormatTargets(), BaseTargets(), StorageTargets(), LogTargets(), IndexTargets(),
-        HeadTargets(), QueryTargets(), VersionTargets(), RecordTargets(), WireTargets()}) {
+        HeadTargets(), QueryTargets(), ColumnTargets(), VersionTargets(), RecordTargets(),
+        WireTargets()}) {
     all.insert(all.end(), group.begin(), group.end());
   }
   return all;

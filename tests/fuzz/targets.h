@@ -46,6 +46,8 @@ std::vector<Target> IndexTargets();
 std::vector<Target> HeadTargets();
 // Calibrations.
 std::vector<Target> QueryTargets();
+// Field records and the units of filter columns.
+std::vector<Target> ColumnTargets();
 // Location directories and units, part homes, fine units.
 std::vector<Target> VersionTargets();
 // Records of the row store.
