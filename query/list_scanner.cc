@@ -35,6 +35,9 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   hits_ = &hits;
   raw_ = raw;
   run_.clear();
+  scanned_ = 0;
+  scanned_rows_ = 0;
+  scanned_blocks_ = 0;
   masks_.clear();
   eligible_rows_ = 0;
   blocks_ = 0;
@@ -100,18 +103,18 @@ uint64_t* ListScanner::MaskOf(uint32_t run) {
 
 bool ListScanner::IsSparse() const {
   return context_->eligible.filtered() &&
-         static_cast<double>(eligible_rows_) <=
-             SparseRowsPerBlock(*index_) * static_cast<double>(blocks_);
+         static_cast<double>(eligible_rows_ - scanned_rows_) <=
+             SparseRowsPerBlock(*index_) * static_cast<double>(blocks_ - scanned_blocks_);
 }
 
-// Takes every eligible row of the run to the second plane.
+// Takes every eligible row of the step to the second plane.
 absl::Status ListScanner::RefineMatches() {
   context_->stats.codes_skipped = true;
   Chunk* current = &chunks_[0];
   Chunk* before = &chunks_[1];
   before->rows.clear();
   size_t chunk_count = 0;
-  for (uint32_t run = 0; run < run_.size();) {
+  for (uint32_t run = scanned_; run < run_.size();) {
     if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
     current->rows.clear();
     for (; run < run_.size() && current->rows.size() < kSparseChunkRows; ++run) {
@@ -132,17 +135,20 @@ absl::Status ListScanner::RefineMatches() {
   return absl::OkStatus();
 }
 
-absl::Status ListScanner::Run() {
+absl::Status ListScanner::Scan() {
   if (IsSparse()) {
     TESSERA_RETURN_IF_ERROR(RefineMatches());
-    if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
-    return CompareBest();
+  } else {
+    // Once there is a tau, there is nothing to look at first.
+    if (tau_ == kInfinity) TESSERA_RETURN_IF_ERROR(FirstLook());
+    TESSERA_RETURN_IF_ERROR(ScanResident());
+    TESSERA_RETURN_IF_ERROR(ScanMissing());
   }
-  TESSERA_RETURN_IF_ERROR(FirstLook());
-  TESSERA_RETURN_IF_ERROR(ScanResident());
-  TESSERA_RETURN_IF_ERROR(ScanMissing());
   if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
-  return CompareBest();
+  scanned_ = static_cast<uint32_t>(run_.size());
+  scanned_rows_ = eligible_rows_;
+  scanned_blocks_ = blocks_;
+  return absl::OkStatus();
 }
 
 // Takes the best rows of the nearest parts by the first plane through the second one, whatever
@@ -154,7 +160,7 @@ absl::Status ListScanner::FirstLook() {
   Chunk& chunk = chunks_[0];
   chunk.rows.clear();
   size_t rows = 0;
-  for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
+  for (uint32_t run = scanned_; run < run_.size() && rows < rows_wanted; ++run) {
     rows += run_[run].eligible;
     if (const std::byte* codes = PeekCodes(run)) {
       ScanPart(run, codes, nullptr, 0, &chunk);
@@ -186,8 +192,8 @@ absl::Status ListScanner::ScanResident() {
   Chunk* before = &chunks_[1];
   before->rows.clear();
   size_t chunk_count = 0;
-  const std::byte* next_codes = run_.empty() ? nullptr : PeekCodes(0);
-  for (uint32_t run = 0; run < run_.size();) {
+  const std::byte* next_codes = scanned_ == run_.size() ? nullptr : PeekCodes(scanned_);
+  for (uint32_t run = scanned_; run < run_.size();) {
     if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
     current->rows.clear();
     for (size_t blocks = 0; run < run_.size() && blocks < kChunkBlocks; ++run) {
@@ -383,6 +389,18 @@ absl::Status ListScanner::FetchDeferredFine() {
       }));
   deferred_.clear();
   UpdateTau();
+  return absl::OkStatus();
+}
+
+absl::Status ListScanner::Settle() {
+  const size_t round_rows = std::max<size_t>(kRoundRows, context_->request.limit);
+  while (!deferred_.empty()) {
+    places_.clear();
+    if (tau_ < kInfinity) FilterDeferred();
+    TakeBestDeferred(round_rows);
+    TESSERA_RETURN_IF_ERROR(raw_->CompareAll(places_));
+    UpdateTau();
+  }
   return absl::OkStatus();
 }
 
