@@ -6,21 +6,12 @@
 #include <cmath>
 #include <utility>
 
-// GCC 12 warns of dangling pointers in parts of simdjson that we do not use.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdangling-pointer"
-#endif
-#include <simdjson.h>
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 #include "base/check.h"
 #include "base/files/json_file.h"
+#include "base/files/simdjson_include.h"
 #include "base/status_macros.h"
 #include "base/strings.h"
 

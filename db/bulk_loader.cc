@@ -9,11 +9,11 @@
 #include "base/coding/coding.h"
 #include "base/status_macros.h"
 #include "db/collection.h"
+#include "db/filters/row_fields.h"
 #include "db/jobs/build_memory.h"
 #include "db/publish/absorption.h"
 #include "db/publish/publisher.h"
 #include "db/records.h"
-#include "db/row_fields.h"
 #include "db/validate.h"
 #include "index/raw_plane.h"
 #include "query/filter/field_record.h"
@@ -34,6 +34,7 @@ constexpr size_t kCleanupBatch = 4096;
 constexpr uint64_t kIdSortBytes = uint64_t{4} << 20;
 constexpr uint64_t kDeadSortBytes = uint64_t{1} << 20;
 constexpr uint64_t kSpoolBytes = uint64_t{1} << 20;
+constexpr uint64_t kFieldsSpoolBytes = uint64_t{256} << 10;
 // A load this much smaller than what is there is appended to it.
 constexpr uint64_t kAppendRatio = 4;
 
@@ -71,7 +72,8 @@ absl::Status BulkLoader::Prepare() {
   }
   TESSERA_ASSIGN_OR_RETURN(
       memory_, engine_.budget->Reserve("bulk loads", kIdSortBytes + kDeadSortBytes +
-                                                         kSpoolBytes * (view_->fields.size() + 1)));
+                                                         kSpoolBytes * view_->fields.size() +
+                                                         kFieldsSpoolBytes));
   for (const FieldView& field : view_->fields) {
     TESSERA_ASSIGN_OR_RETURN(auto spool,
                              version::NewRecordSpool(engine_.versions, field.search.field));

@@ -28,7 +28,7 @@
 #include "db/collection_core.h"
 #include "db/database.h"
 #include "db/engine.h"
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 #include "db/jobs/fresh_budget.h"
 #include "db/read_view.h"
 #include "db/records.h"

@@ -81,8 +81,7 @@ uint64_t CollectionCore::FreshBytes(uint64_t rows, uint64_t field_bytes) const {
 // Rows that died while fresh take their place until they are absorbed.
 absl::Status CollectionCore::ReserveFresh(uint64_t more_bytes) {
   return engine.fresh->Resize(
-      record.uid, holder,
-      FreshBytes(state.fresh_held(), state.fresh_fields_held()) + more_bytes);
+      record.uid, holder, FreshBytes(state.fresh_held(), state.fresh_fields_held()) + more_bytes);
 }
 
 MaintenanceNumbers CollectionCore::Numbers(const ReadView& of) const {

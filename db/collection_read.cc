@@ -7,8 +7,8 @@
 #include "base/status_macros.h"
 #include "base/strings.h"
 #include "db/collection.h"
-#include "db/filtering.h"
-#include "db/matching_points.h"
+#include "db/filters/filtering.h"
+#include "db/filters/matching_points.h"
 #include "db/point_reader.h"
 #include "db/validate.h"
 #include "query/batch.h"
@@ -76,9 +76,9 @@ Explain ExplainOf(const query::SearchView& view, const query::SearchRequest& req
 }
 
 absl::Status TooMuchAsked(std::string_view what, size_t fitting, Projection with) {
-  return absl::OutOfRangeError(
-      absl::StrCat("the payloads and vectors of the first ", fitting, " ", base::Sv(what),
-                   " fit into ", with.bytes_max, " bytes, the next one does not; ask for fewer"));
+  return absl::OutOfRangeError(absl::StrCat("the payloads and vectors of the first ", fitting, " ",
+                                            base::Sv(what), " fit into ", with.bytes_max,
+                                            " bytes, the next one does not; ask for fewer"));
 }
 
 }  // namespace
@@ -104,14 +104,14 @@ absl::StatusOr<ScrollPage> StoredCollection::ScrollWhere(const ScrollParams& par
         absl::StrCat("limit is ", params.limit, ", must be 1 .. ", base::kLimitMax));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
-                           ParseFilterText(params.filter));
+                           engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
+                           BindFilter(*view, 0, filter.get(), params.stop));
   ScrollPage page;
   if (bound != nullptr) page.warnings = bound->warnings();
   std::vector<base::RowId> rows;
-  MatchingPoints points(engine_, record_, *view, bound.get());
+  MatchingPoints points(engine_, record_, *view, bound.get(), params.stop);
   TESSERA_RETURN_IF_ERROR(points.Seek(params.offset));
   while (true) {
     TESSERA_ASSIGN_OR_RETURN(const std::optional<OldRow> point, points.Next());
@@ -138,7 +138,7 @@ absl::StatusOr<SearchResult> StoredCollection::Search(std::span<const float> que
   TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
   TESSERA_ASSIGN_OR_RETURN(const size_t field, FindField(schema(), params.field));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
-                           ParseFilterText(params.filter));
+                           engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
                            BindFilter(*view, field, filter.get(), StopOf(params)));
@@ -154,7 +154,7 @@ absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
                                                    " components in all, not a multiple of ", dim));
   }
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
-                           ParseFilterText(params.filter));
+                           engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
                            BindFilter(*view, field, filter.get(), StopOf(params)));
@@ -164,7 +164,8 @@ absl::Status StoredCollection::SearchBatch(std::span<const float> queries,
   return query::RunBatch(*engine_.helpers, count, serial, [&](size_t i) -> absl::Status {
     const std::span<const float> query = queries.subspan(i * dim, dim);
     TESSERA_RETURN_IF_ERROR(ValidateSearch(schema(), query, params));
-    TESSERA_ASSIGN_OR_RETURN(SearchResult result, SearchIn(*view, field, query, params, bound.get()));
+    TESSERA_ASSIGN_OR_RETURN(SearchResult result,
+                             SearchIn(*view, field, query, params, bound.get()));
     return sink(i, std::move(result));
   });
 }

@@ -6,9 +6,9 @@
 
 #include "base/status_macros.h"
 #include "db/collection.h"
-#include "db/facet_counter.h"
-#include "db/filtering.h"
-#include "db/matching_points.h"
+#include "db/filters/facet_counter.h"
+#include "db/filters/filtering.h"
+#include "db/filters/matching_points.h"
 
 namespace tessera::db {
 namespace {
@@ -28,7 +28,7 @@ absl::StatusOr<std::unique_ptr<BoundFilter>> StoredCollection::BindFilter(
 
 absl::StatusOr<CountResult> StoredCollection::CountWhere(const CountParams& params) {
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
-                           ParseFilterText(params.filter));
+                           engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   CountResult result;
   if (filter == nullptr) {
@@ -37,7 +37,7 @@ absl::StatusOr<CountResult> StoredCollection::CountWhere(const CountParams& para
     return result;
   }
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
+                           BindFilter(*view, 0, filter.get(), params.stop));
   const query::SearchView& searched = view->fields[0].search;
   result.count = CountMatches(searched, *bound);
   result.warnings = bound->warnings();
@@ -52,11 +52,11 @@ absl::StatusOr<FacetResult> StoredCollection::Facet(const FacetParams& params) {
   }
   TESSERA_ASSIGN_OR_RETURN(const query::FieldPath path, ParsePathText(params.path));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
-                           ParseFilterText(params.filter));
+                           engine_.filters.Parse(params.filter));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
-                           BindFilter(*view, 0, filter.get(), {}));
-  FacetCounter counter(engine_, view->fields[0], bound.get());
+                           BindFilter(*view, 0, filter.get(), params.stop));
+  FacetCounter counter(engine_, view->fields[0], bound.get(), params.stop);
   TESSERA_RETURN_IF_ERROR(counter.Count(path));
   FacetResult result = counter.Take(params.limit);
   if (bound != nullptr) result.warnings = bound->warnings();
@@ -70,7 +70,8 @@ absl::StatusOr<ChangeResult> StoredCollection::ChangeWhere(
     absl::FunctionRef<absl::StatusOr<uint64_t>(std::span<const base::PointId> ids,
                                                std::span<const base::RowId> rows)>
         change) {
-  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter, ParseFilterText(text));
+  TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ParsedFilter> filter,
+                           engine_.filters.Parse(text));
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<const ReadView> view, LiveView());
   TESSERA_ASSIGN_OR_RETURN(const std::unique_ptr<BoundFilter> bound,
                            BindFilter(*view, 0, filter.get(), {}));
@@ -121,9 +122,9 @@ absl::StatusOr<ChangeResult> StoredCollection::SetPayloadWhere(const FilterText&
         }
         uint64_t sum = 0;
         for (size_t i = 0; i < ids.size(); ++i) {
-          TESSERA_ASSIGN_OR_RETURN(const uint64_t one, SetPayloadOfRows(ids.subspan(i, 1),
-                                                                        rows.subspan(i, 1),
-                                                                        payload, ack));
+          TESSERA_ASSIGN_OR_RETURN(
+              const uint64_t one,
+              SetPayloadOfRows(ids.subspan(i, 1), rows.subspan(i, 1), payload, ack));
           sum += one;
         }
         return sum;

@@ -105,8 +105,7 @@ class Write {
   WriteSet writes_;
 };
 
-absl::Status Write::Find(std::span<const base::PointId> ids,
-                         std::span<const base::RowId> rows) {
+absl::Status Write::Find(std::span<const base::PointId> ids, std::span<const base::RowId> rows) {
   {
     base::MutexLock lock(&core_.write_mu);
     TESSERA_RETURN_IF_ERROR(core_.CheckWritable());
@@ -291,9 +290,9 @@ absl::StatusOr<NewRows> Merged(CollectionCore& core, const ReadView& view,
   }
   if (merged_bytes <= kMergedBytesMax) return rows;
   return base::OverLimit(
-      absl::ResourceExhaustedError(absl::StrCat(
-          "the merged payloads of ", old.size(), " points have over ", kMergedBytesMax,
-          " bytes, the most of one write; set the payload of fewer points at a time")),
+      absl::ResourceExhaustedError(
+          absl::StrCat("the merged payloads of ", old.size(), " points have over ", kMergedBytesMax,
+                       " bytes, the most of one write; set the payload of fewer points at a time")),
       merged_bytes, kMergedBytesMax);
 }
 
@@ -312,8 +311,8 @@ absl::StatusOr<UpsertOutcome> StoredCollection::Upsert(std::vector<Point> points
   std::vector<base::PointId> ids;
   ids.reserve(points.size());
   for (Point& point : points) {
-    std::string json = point.payload.is_null() ? std::move(point.payload_json)
-                                               : point.payload.ToJson();
+    std::string json =
+        point.payload.is_null() ? std::move(point.payload_json) : point.payload.ToJson();
     TESSERA_RETURN_IF_ERROR(AddPayload(std::move(json), point.id, &rows));
     point.payload = {};
     ids.push_back(point.id);

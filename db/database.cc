@@ -54,6 +54,12 @@ absl::Status CheckFormatVersion(Engine& engine) {
         absl::StrCat("data directory ", engine.path, " has format version ", version,
                      ", this program reads up to ", kDirectoryFormatVersion));
   }
+  if (version < kDirectoryFormatVersion) {
+    return absl::UnimplementedError(absl::StrCat(
+        "data directory ", engine.path, " has format version ", version,
+        " of an earlier program, this one reads ", kDirectoryFormatVersion,
+        " alone; export its collections with the program that wrote it and ingest them anew"));
+  }
   return absl::OkStatus();
 }
 

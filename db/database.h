@@ -198,16 +198,26 @@ struct ScrollPage {
   std::vector<std::string> warnings = {};    // of the filter
 };
 
+// When a call that may take long is to end: kDeadlineExceeded, kCancelled.
+struct StopCondition {
+  base::Deadline deadline = base::Deadline::Never();
+  const std::atomic<bool>* cancelled = nullptr;  // polled now and then
+
+  absl::Status Check() const;
+};
+
 struct ScrollParams {
   std::optional<base::PointId> offset = std::nullopt;  // the first id
   uint32_t limit = 100;                                // 1 .. base::kLimitMax
   std::optional<FilterText> filter = std::nullopt;
   Projection with = {};
+  StopCondition stop = {};
 };
 
 struct CountParams {
   std::optional<FilterText> filter = std::nullopt;
   bool explain = false;
+  StopCondition stop = {};
 };
 
 struct CountResult {
@@ -220,6 +230,7 @@ struct FacetParams {
   std::string path;     // as in a filter: names with dots between them, quoted where they must be
   uint32_t limit = 10;  // values returned; 1 .. base::kLimitMax
   std::optional<FilterText> filter = std::nullopt;
+  StopCondition stop = {};
 };
 
 struct FacetValue {

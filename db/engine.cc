@@ -125,8 +125,8 @@ absl::StatusOr<std::unique_ptr<Engine>> OpenEngine(const std::string& path,
   }
   engine->plan = PlanMemory(limit);
   engine->budget = std::make_unique<base::MemoryBudget>(limit);
-  engine->matches = std::make_unique<version::MatchCache>(*engine->budget,
-                                                          engine->plan.match_cache_bytes_max);
+  engine->matches =
+      std::make_unique<version::MatchCache>(*engine->budget, engine->plan.match_cache_bytes_max);
   engine->read_only = options.read_only;
   TESSERA_RETURN_IF_ERROR(
       CheckDirectory(*engine->fs, path, options.create_if_missing && !options.read_only));

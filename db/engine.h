@@ -23,6 +23,7 @@
 #include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "db/database.h"
+#include "db/filters/parsed_filters.h"
 #include "db/jobs/build_memory.h"
 #include "db/jobs/fresh_budget.h"
 #include "db/jobs/scheduler.h"
@@ -48,7 +49,7 @@ struct MemoryPlan {
   uint64_t write_buffer_bytes = 0;
   uint64_t process_bytes = 0;  // code, stacks, gRPC, what nobody accounts for
   uint64_t fresh_bytes_max = 0;
-  uint64_t build_bytes_max = 0;  // of one index build or load
+  uint64_t build_bytes_max = 0;        // of one index build or load
   uint64_t match_cache_bytes_max = 0;  // of what filters match
 };
 
@@ -73,6 +74,7 @@ struct Engine {
   std::unique_ptr<version::ExtentFiles> files;
   version::Context versions;
   std::unique_ptr<version::MatchCache> matches;
+  ParsedFilters filters;
   std::unique_ptr<FreshBudget> fresh;
   std::unique_ptr<BuildMemory> builds;  // null when open for reading only
   SearcherPool searchers;

@@ -30,9 +30,9 @@ class PointReader {
   absl::StatusOr<std::vector<std::optional<base::RowId>>> FindRows(
       std::span<const base::PointId> ids) const;
 
-  // The points of live rows, in the order of `rows`: those of them, from the front, that have no more
-  // than with.bytes_max together; of any rows at least one. Without with.payload the payload stays
-  // null. Memory: what is returned and a few records.
+  // The points of live rows, in the order of `rows`: those of them, from the front, that have no
+  // more than with.bytes_max together; of any rows at least one. Without with.payload the payload
+  // stays null. Memory: what is returned and a few records.
   absl::StatusOr<std::vector<StoredPoint>> Read(std::span<const base::RowId> rows,
                                                 Projection with) const;
 

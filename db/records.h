@@ -30,8 +30,8 @@
 
 namespace tessera::db {
 
-// Read and write floor of the whole data directory; a newer one is refused at open.
-inline constexpr uint32_t kDirectoryFormatVersion = 1;
+// Of the whole data directory; another one is refused at open. 1 had no columns.
+inline constexpr uint32_t kDirectoryFormatVersion = 2;
 
 inline constexpr std::string_view kFormatVersionKey = "v";
 inline constexpr std::string_view kNextUidKey = "u";

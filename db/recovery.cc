@@ -136,9 +136,8 @@ class Recovery {
     while (fields[0]->Valid()) {
       TESSERA_RETURN_IF_ERROR(MakeRoomForPortion());
       uint64_t field_bytes = 0;
-      for (uint64_t i = 0; i < kFreshPortion && field_bytes < kFreshPortionFieldBytes &&
-                           fields[0]->Valid();
-           ++i) {
+      for (uint64_t i = 0;
+           i < kFreshPortion && field_bytes < kFreshPortionFieldBytes && fields[0]->Valid(); ++i) {
         TESSERA_RETURN_IF_ERROR(LoadRow(*points, fields, &field_bytes));
       }
     }
@@ -194,8 +193,7 @@ class Recovery {
       TESSERA_RETURN_IF_ERROR(decoder.U64(&version));
       TESSERA_RETURN_IF_ERROR(decoder.Raw(base::VectorBytes(field), &vector));
       TESSERA_RETURN_IF_ERROR(decoder.ExpectEnd());
-      core_.state.RecoverFresh(i, row, point.id, version, std::as_bytes(std::span(vector)),
-                               record);
+      core_.state.RecoverFresh(i, row, point.id, version, std::as_bytes(std::span(vector)), record);
       it.Next();
     }
     core_.state.next_row = {row.value + 1};

@@ -77,6 +77,31 @@ look() {
   head -n 3 "$results/by-id.jsonl"
 }
 
+# The images nearest to a stored one that also satisfy a condition.
+hybrid() {
+  local filters=(
+    'category = "Bag"'
+    'category IN ("Sandal", "Sneaker") AND brightness > 0.3'
+    'ink < 0.2 AND NOT (category = "Sandal")'
+    'category = "Dress" AND brightness BETWEEN 0.1 AND 0.11'
+  )
+  step "Hybrid questions: the images nearest to $shown_id for which a filter holds"
+  rm -f "$results"/hybrid-*
+  local at=0
+  for filter in "${filters[@]}"; do
+    at=$((at + 1))
+    printf '%s: ' "$filter"
+    "$tessera" count --server "$address" "$collection" --filter "$filter"
+    printf '%s' "$filter" >"$results/hybrid-$at.txt"
+    search --id "$shown_id" --limit 10 --with-payload --filter "$filter" \
+      >"$results/hybrid-$at.jsonl"
+  done
+  step "What the last one did"
+  search --id "$shown_id" --limit 3 --filter "${filters[-1]}" --explain
+  step "Facet: the categories of dark images"
+  "$tessera" facet --server "$address" "$collection" category --filter 'brightness < 0.1'
+}
+
 # run NUMBER THREADS NAME [OPTION..]: times the test images with these options.
 run() {
   local at=$1 threads=$2 name=$3
@@ -105,6 +130,7 @@ measure() {
 load
 start_server
 look
+hybrid
 measure
 step "Shutting down"
 stop_server || fail "the server did not end cleanly; see $log"

@@ -4,7 +4,7 @@
   demo_page.py DATASET_DIR DEMO_DIR PAGE
 
 Reads what tools/demo.sh left in DEMO_DIR: input/ (tools/demo_data.py) and results/ (replies of the
-server: show.jsonl, show-exact.jsonl, by-id.jsonl, exact.bin, and for each run of run-*.json its
+server: show.jsonl, show-exact.jsonl, by-id.jsonl, hybrid-*.txt and .jsonl, exact.bin, and for each run of run-*.json its
 answers in run-*.bin).
 """
 import base64
@@ -165,6 +165,17 @@ def by_id_card(point, hits, images):
     return f'<div class="card"><div class="row">{query}{neighbours(hits, category, images)}</div></div>'
 
 
+def hybrid_cards(point, results, images):
+    cards = ""
+    for path in sorted(glob.glob(os.path.join(results, "hybrid-*.txt"))):
+        with open(path, encoding="utf-8") as file:
+            filter_text = file.read()
+        hits = read_lines(path.removesuffix(".txt") + ".jsonl")
+        cards += (f"<p><code>{html.escape(filter_text)}</code></p>"
+                  + by_id_card(point, hits, images))
+    return cards
+
+
 def render(dataset, demo, runs, stats):
     images = demo_data.read_idx(os.path.join(dataset, "train-images-idx3-ubyte.gz"))
     tests = demo_data.read_idx(os.path.join(dataset, "t10k-images-idx3-ubyte.gz"))
@@ -195,6 +206,9 @@ Latencies include the gRPC round trip. Memory is what the server's process holds
 <h2>Search by id</h2>
 <p>The neighbours of a stored image, asked for by its id alone.</p>
 {by_id_card(point, by_id, images)}
+<h2>Hybrid search</h2>
+<p>The neighbours of the same image for which a filter holds. Nothing was declared beforehand.</p>
+{hybrid_cards(point, results, images)}
 <h2>Search by image</h2>
 <p>Test images that the database has never seen and their ten nearest neighbours at default
 settings. Green frames: same category as the query; orange: another one. The payload shown comes

@@ -121,8 +121,8 @@ absl::Status SetPayload(ServiceContext& context, Call& call, const v1::SetPayloa
   TESSERA_RETURN_IF_ERROR(CheckWhich(request));
   TESSERA_ASSIGN_OR_RETURN(const db::Ack ack, FromProto(request.ack()));
   const std::string& text = request.payload();
-  const auto values = static_cast<uint64_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return c == ',' || c == ':' || c == '['; }));
+  const auto values = static_cast<uint64_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return c == ',' || c == ':' || c == '['; }));
   // The merged payloads are one write: what they have together counts twice in it.
   const uint64_t merged_max = request.has_filter()
                                   ? db::kMergedBytesMax
@@ -200,8 +200,7 @@ absl::Status ReadPoints(db::Collection& collection, std::span<const base::PointI
   return absl::OkStatus();
 }
 
-absl::Status Get(ServiceContext& context, Call& call, const v1::GetRequest& request,
-                 Reply* reply) {
+absl::Status Get(ServiceContext& context, Call& call, const v1::GetRequest& request, Reply* reply) {
   TESSERA_ASSIGN_OR_RETURN(const std::shared_ptr<db::Collection> collection,
                            Find(context, call, request.collection()));
   TESSERA_RETURN_IF_ERROR(CheckIds(static_cast<size_t>(request.ids_size())));
@@ -211,14 +210,14 @@ absl::Status Get(ServiceContext& context, Call& call, const v1::GetRequest& requ
                                .payload_as_text = true};
   const uint64_t bytes_max = ReplyBytesMax(context, request.reply_bytes_max());
   const absl::Status read =
-      ReadWithin(call, ids.size() * kIdBytes, kReplyBytesLikely, bytes_max, [&](uint64_t bytes) {
-        return ReadPoints(*collection, ids, with, bytes, reply);
-      });
+      ReadWithin(call, ids.size() * kIdBytes, kReplyBytesLikely, bytes_max,
+                 [&](uint64_t bytes) { return ReadPoints(*collection, ids, with, bytes, reply); });
   if (absl::IsOutOfRange(read)) {
-    return InvalidField("ids", absl::StrCat("the points of ", ids.size(), " ids have over ",
-                                            bytes_max, " bytes, the most of this reply; ask for "
-                                            "fewer, or set reply_bytes_max, up to ",
-                                            context.reply_bytes_max));
+    return InvalidField("ids",
+                        absl::StrCat("the points of ", ids.size(), " ids have over ", bytes_max,
+                                     " bytes, the most of this reply; ask for "
+                                     "fewer, or set reply_bytes_max, up to ",
+                                     context.reply_bytes_max));
   }
   TESSERA_RETURN_IF_ERROR(read);
   v1::GetResponse rest;
@@ -284,6 +283,7 @@ absl::Status Scroll(ServiceContext& context, Call& call, const v1::ScrollRequest
     return InvalidField("limit",
                         absl::StrCat("is ", page.limit, ", must be 1 .. ", base::kLimitMax));
   }
+  page.stop = {.deadline = call.deadline(), .cancelled = call.cancelled()};
   uint64_t filter_bytes = 0;
   if (request.has_filter()) {
     TESSERA_ASSIGN_OR_RETURN(page.filter, TakeFilter(call, request.filter(), &filter_bytes));
@@ -310,7 +310,9 @@ absl::Status Count(ServiceContext& context, Call& call, const v1::CountRequest& 
                            Find(context, call, request.collection()));
   v1::CountResponse response;
   if (request.has_filter() || request.explain()) {
-    db::CountParams params{.filter = {}, .explain = request.explain()};
+    db::CountParams params{.filter = {},
+                           .explain = request.explain(),
+                           .stop = {.deadline = call.deadline(), .cancelled = call.cancelled()}};
     uint64_t filter_bytes = 0;
     if (request.has_filter()) {
       TESSERA_ASSIGN_OR_RETURN(params.filter, TakeFilter(call, request.filter(), &filter_bytes));
@@ -347,6 +349,7 @@ absl::Status Facet(ServiceContext& context, Call& call, const v1::FacetRequest& 
   if (request.has_filter()) {
     TESSERA_ASSIGN_OR_RETURN(params.filter, TakeFilter(call, request.filter(), &filter_bytes));
   }
+  params.stop = {.deadline = call.deadline(), .cancelled = call.cancelled()};
   const uint64_t bytes_max = ReplyBytesMax(context, 0);
   TESSERA_RETURN_IF_ERROR(call.Reserve(filter_bytes + params.limit * kFacetValueBytes));
   absl::StatusOr<db::FacetResult> result = collection->Facet(params);

@@ -1,8 +1,8 @@
 // The selectivity sweep: searches under filters that let through all rows down to one in ten
 // thousand, with every plan that can be forced, in one run.
 //
-// The rows of a set get its own payload and generated fields: `u` uniform in [0, 1), `z` from a Zipf
-// distribution, `c` along a random direction of the vectors (correlated with them), `cell` the
+// The rows of a set get its own payload and generated fields: `u` uniform in [0, 1), `z` from a
+// Zipf distribution, `c` along a random direction of the vectors (correlated with them), `cell` the
 // nearest of 64 rows (a query's filter leaves out those nearest to it: anti-correlated), `n` a
 // number below a million, each about as often (for IN).
 #pragma once

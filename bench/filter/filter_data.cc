@@ -64,8 +64,8 @@ absl::StatusOr<std::unique_ptr<FilterData>> FilterData::Open(const std::string& 
   for (uint32_t i = 0; i < dim; ++i) data->direction_.push_back(normal(rng));
   data->cells_.resize(size_t{kFilterCells} * dim);
   for (uint64_t cell = 0; cell < kFilterCells; ++cell) {
-    TESSERA_RETURN_IF_ERROR(base_file->ReadFloats(cell * kCellStep % base_file->rows(), 1,
-                                                  &data->cells_[cell * dim]));
+    TESSERA_RETURN_IF_ERROR(
+        base_file->ReadFloats(cell * kCellStep % base_file->rows(), 1, &data->cells_[cell * dim]));
   }
   double sum = 0;
   for (uint64_t i = 1; i <= kZipfValues; ++i) {
@@ -96,11 +96,10 @@ void FilterData::AddFields(uint64_t row, db::Point* point) {
   ConvertToFloats(schema_.vectors[0].type,
                   reinterpret_cast<const std::byte*>(point->vectors[0].bytes.data()), dim,
                   vector.data());
-  const float along =
-      std::inner_product(vector.begin(), vector.end(), direction_.begin(), 0.0F);
+  const float along = std::inner_product(vector.begin(), vector.end(), direction_.begin(), 0.0F);
   const double drawn = Uniform(row, 2) * zipf_.back();
-  const auto zipf = static_cast<uint64_t>(
-      std::lower_bound(zipf_.begin(), zipf_.end() - 1, drawn) - zipf_.begin());
+  const auto zipf = static_cast<uint64_t>(std::lower_bound(zipf_.begin(), zipf_.end() - 1, drawn) -
+                                          zipf_.begin());
   correlated_.push_back(along);
   ++zipf_counts_[zipf];
   base::Value::Object object;

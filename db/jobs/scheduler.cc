@@ -55,8 +55,9 @@ void Scheduler::Stop() {
   for (std::thread& thread : threads) thread.join();
 }
 
-// Searches go first: an absorption on as many threads as there are cores tripled the 99th percentile
-// of those beside it. Writers that wait for room absorb in their own thread, which does not yield.
+// Searches go first: an absorption on as many threads as there are cores tripled the 99th
+// percentile of those beside it. Writers that wait for room absorb in their own thread, which does
+// not yield.
 void Scheduler::Run(bool long_too) {
   base::YieldToOthers();
   base::MutexLock lock(&mu_);

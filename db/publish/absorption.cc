@@ -8,10 +8,10 @@
 #include "absl/cleanup/cleanup.h"
 
 #include "base/status_macros.h"
+#include "db/filters/row_fields.h"
 #include "db/jobs/build_memory.h"
 #include "db/publish/new_versions.h"
 #include "db/publish/publisher.h"
-#include "db/row_fields.h"
 #include "index/raw_plane.h"
 #include "version/build/field_spool.h"
 

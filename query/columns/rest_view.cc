@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "query/columns/slice_kernels.h"
 #include "query/columns/words.h"
 
 namespace tessera::query {
@@ -33,17 +34,7 @@ std::string_view RestView::record(uint32_t i) const {
 }
 
 void SpreadRows(const Section& blocks, const uint64_t* dense, uint32_t rows, uint64_t* words) {
-  uint32_t row = 0;
-  for (uint32_t block = 0; block < blocks.count; ++block) {
-    const uint64_t there = LoadWord(blocks.bytes.data() + size_t{8} * block);
-    const auto count = static_cast<uint32_t>(std::popcount(there));
-    words[block] = 0;
-    if (count == 0 || count > rows - row) continue;
-    uint64_t bits = dense[row / 64] >> (row % 64);
-    if (row % 64 + count > 64) bits |= dense[row / 64 + 1] << (64 - row % 64);
-    words[block] = Deposit(bits, there);
-    row += count;
-  }
+  ActiveSliceKernels().spread(blocks.bytes.data(), blocks.count, dense, rows, words);
 }
 
 void GatherRows(const Section& blocks, const uint64_t* words, uint32_t rows, uint64_t* dense) {

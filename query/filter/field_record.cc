@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/coding/coding.h"
-#include "base/status_macros.h"
+#include "base/files/json_view.h"
 
 namespace tessera::query {
 namespace {
@@ -53,42 +53,72 @@ void PutDouble(double value, std::string* out) {
   base::PutU64(out, std::bit_cast<uint64_t>(value));
 }
 
+bool IsList(const base::Value& value) {
+  return value.list() != nullptr;
+}
+bool IsList(const base::JsonView& value) {
+  return value.kind() == base::JsonView::Kind::kList;
+}
+bool IsObject(const base::Value& value) {
+  return value.object() != nullptr;
+}
+bool IsObject(const base::JsonView& value) {
+  return value.kind() == base::JsonView::Kind::kObject;
+}
+
+// Of either kind of tree; both give the members of an object with ascending names.
+template <typename Visit>
+void ForEachMember(const base::Value& object, const Visit& visit) {
+  for (const auto& [name, value] : *object.object()) visit(name, value);
+}
+template <typename Visit>
+void ForEachMember(const base::JsonView& object, const Visit& visit) {
+  object.ForEachMember(visit);
+}
+template <typename Visit>
+void ForEachElement(const base::Value& list, const Visit& visit) {
+  for (const base::Value& element : *list.list()) visit(element);
+}
+template <typename Visit>
+void ForEachElement(const base::JsonView& list, const Visit& visit) {
+  list.ForEachElement(visit);
+}
+
 class Walk {
  public:
   explicit Walk(std::string* record) : record_(record) {}
 
-  // std::map's order is the order of path keys, see PathKey.
-  void Object(const base::Value::Object& object, size_t depth) {
-    for (const auto& [name, value] : object) {
+  // The order of names is the order of path keys, see PathKey.
+  template <typename Node>
+  void Object(const Node& object, size_t depth) {
+    ForEachMember(object, [&](std::string_view name, const Node& value) {
       const size_t kept = key_.size();
       if (depth > 0) key_.append(kJoin);
       AppendName(name, &key_);
       Entry(value);
-      if (value.object() != nullptr && depth + 1 < kFilterPathDepthMax) {
-        Object(*value.object(), depth + 1);
-      }
+      if (depth + 1 < kFilterPathDepthMax && IsObject(value)) Object(value, depth + 1);
       key_.resize(kept);
-    }
+    });
   }
 
  private:
-  void Entry(const base::Value& value) {
+  template <typename Node>
+  void Entry(const Node& value) {
     values_.clear();
-    if (value.list() == nullptr) {
-      if (const auto field = ToFieldValue(value); field.has_value()) {
-        PutFieldValue(*field, &values_);
-      }
-    } else {
-      List(*value.list());
+    if (IsList(value)) {
+      List(value);
+    } else if (const auto field = ToFieldValue(value); field.has_value()) {
+      PutFieldValue(*field, &values_);
     }
     PutFieldEntry(key_, values_, record_);
   }
 
-  void List(const base::Value::List& list) {
+  template <typename Node>
+  void List(const Node& list) {
     fields_.clear();
-    for (const base::Value& element : list) {
+    ForEachElement(list, [&](const Node& element) {
       if (const auto field = ToFieldValue(element); field.has_value()) fields_.push_back(*field);
-    }
+    });
     std::sort(fields_.begin(), fields_.end(),
               [](const FieldValue& a, const FieldValue& b) { return Compare(a, b) < 0; });
     for (size_t i = 0; i < fields_.size(); ++i) {
@@ -130,14 +160,18 @@ FieldPath PathOf(std::string_view key) {
 }
 
 void EncodeFields(const base::Value& payload, std::string* record) {
-  if (payload.object() != nullptr) Walk(record).Object(*payload.object(), 0);
+  if (!IsObject(payload)) return;
+  Walk(record).Object(payload, 0);
 }
 
+// Every row that is written or loaded comes by here: a Value, a tree of maps, would be most of the
+// cost.
 absl::Status EncodeFieldsOfJson(std::string_view json, std::string* record) {
   if (json.empty()) return absl::OkStatus();
-  TESSERA_ASSIGN_OR_RETURN(const base::Value payload, base::ParseJson(json));
-  EncodeFields(payload, record);
-  return absl::OkStatus();
+  return base::VisitJson(json, [&](const base::JsonView& payload) {
+    if (!IsObject(payload)) return;
+    Walk(record).Object(payload, 0);
+  });
 }
 
 void PutFieldValue(const FieldValue& value, std::string* out) {

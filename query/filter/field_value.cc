@@ -13,19 +13,41 @@ namespace {
 
 constexpr double kEarthRadiusMeters = 6'371'008.8;
 
-std::optional<double> Coordinate(const base::Value& value, std::string_view name, double most) {
-  const auto found = value.object()->find(name);
-  if (found == value.object()->end()) return std::nullopt;
-  double number = 0;
-  if (found->second.number() != nullptr) {
-    number = *found->second.number();
-  } else if (found->second.integer() != nullptr) {
-    number = static_cast<double>(*found->second.integer());
-  } else {
-    return std::nullopt;
-  }
-  if (!(std::abs(number) <= most)) return std::nullopt;
-  return number;
+using Kind = base::JsonView::Kind;
+
+std::optional<double> NumberOf(const base::Value& object, std::string_view name) {
+  const auto found = object.object()->find(name);
+  if (found == object.object()->end()) return std::nullopt;
+  if (const double* number = found->second.number()) return *number;
+  if (const int64_t* integer = found->second.integer()) return static_cast<double>(*integer);
+  return std::nullopt;
+}
+
+std::optional<double> NumberOf(const base::JsonView& object, std::string_view name) {
+  const std::optional<base::JsonView> found = object.Member(name);
+  if (!found.has_value()) return std::nullopt;
+  if (found->kind() == Kind::kNumber) return found->number();
+  if (found->kind() == Kind::kInteger) return static_cast<double>(found->integer());
+  return std::nullopt;
+}
+
+template <typename Object>
+std::optional<FieldValue> Geo(const Object& object) {
+  const std::optional<double> lat = NumberOf(object, "lat");
+  if (!lat.has_value() || !(std::abs(*lat) <= 90)) return std::nullopt;
+  const std::optional<double> lon = NumberOf(object, "lon");
+  if (!lon.has_value() || !(std::abs(*lon) <= 180)) return std::nullopt;
+  return FieldValue{.kind = FieldKind::kGeo, .number = *lat, .lon = *lon};
+}
+
+std::optional<FieldValue> Text(std::string_view text) {
+  if (text.size() > kFilterStringBytesMax) return std::nullopt;
+  return FieldValue{.kind = FieldKind::kString, .text = text};
+}
+
+std::optional<FieldValue> Double(double number) {
+  if (std::isnan(number)) return std::nullopt;
+  return NumberValue(number);
 }
 
 // Whether a constant of that type equals the value. Pre: the value has an order with such
@@ -49,26 +71,39 @@ FieldValue NumberValue(double number) {
 }
 
 std::optional<FieldValue> ToFieldValue(const base::Value& value) {
-  if (const std::string* text = value.string()) {
-    if (text->size() > kFilterStringBytesMax) return std::nullopt;
-    return FieldValue{.kind = FieldKind::kString, .text = *text};
-  }
+  if (const std::string* text = value.string()) return Text(*text);
   if (const int64_t* integer = value.integer()) {
     return FieldValue{.kind = FieldKind::kInt, .integer = *integer};
   }
-  if (const double* number = value.number()) {
-    if (std::isnan(*number)) return std::nullopt;
-    return NumberValue(*number);
-  }
+  if (const double* number = value.number()) return Double(*number);
   if (const bool* boolean = value.boolean()) {
     return FieldValue{.kind = *boolean ? FieldKind::kTrue : FieldKind::kFalse};
   }
   if (value.is_null()) return FieldValue{};
   if (value.object() == nullptr) return std::nullopt;
-  const std::optional<double> lat = Coordinate(value, "lat", 90);
-  const std::optional<double> lon = Coordinate(value, "lon", 180);
-  if (!lat.has_value() || !lon.has_value()) return std::nullopt;
-  return FieldValue{.kind = FieldKind::kGeo, .number = *lat, .lon = *lon};
+  return Geo(value);
+}
+
+std::optional<FieldValue> ToFieldValue(const base::JsonView& value) {
+  switch (value.kind()) {
+    case Kind::kNull:
+      return FieldValue{};
+    case Kind::kFalse:
+      return FieldValue{.kind = FieldKind::kFalse};
+    case Kind::kTrue:
+      return FieldValue{.kind = FieldKind::kTrue};
+    case Kind::kInteger:
+      return FieldValue{.kind = FieldKind::kInt, .integer = value.integer()};
+    case Kind::kNumber:
+      return Double(value.number());
+    case Kind::kString:
+      return Text(value.string());
+    case Kind::kObject:
+      return Geo(value);
+    case Kind::kList:
+      break;
+  }
+  return std::nullopt;
 }
 
 std::strong_ordering Compare(const FieldValue& a, const FieldValue& b) {

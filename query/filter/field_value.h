@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files/json_view.h"
 #include "base/value.h"
 #include "query/filter/filter.h"
 
@@ -33,6 +34,7 @@ FieldValue NumberValue(double number);  // Pre: not NaN.
 
 // Nothing for lists, objects that are no geo point, NaN and long strings.
 std::optional<FieldValue> ToFieldValue(const base::Value& value);
+std::optional<FieldValue> ToFieldValue(const base::JsonView& value);
 
 // By kind, then by value; equal only if all bits are.
 std::strong_ordering Compare(const FieldValue& a, const FieldValue& b);

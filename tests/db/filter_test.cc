@@ -37,17 +37,17 @@ class FilterTest : public testing::Test {
  protected:
   FilterTest() : oracle_(TestSeed()), rng_(TestSeed()) {
     Open();
-    EXPECT_THAT(database_->CreateCollection(
-                    {.name = "c",
-                     .vectors = {{.name = "", .dim = kDim, .metric = base::Metric::kL2}}}),
-                IsOk());
+    EXPECT_THAT(
+        database_->CreateCollection(
+            {.name = "c", .vectors = {{.name = "", .dim = kDim, .metric = base::Metric::kL2}}}),
+        IsOk());
     Find();
   }
 
   void Open() {
-    auto opened = Database::Open(dir_.path(), {.memory_limit = uint64_t{256} << 20,
-                                               .threads = 2,
-                                               .background_absorb = false});
+    auto opened = Database::Open(
+        dir_.path(),
+        {.memory_limit = uint64_t{256} << 20, .threads = 2, .background_absorb = false});
     ASSERT_TRUE(opened.ok()) << opened.status();
     database_ = *std::move(opened);
   }
@@ -253,7 +253,8 @@ TEST_F(FilterTest, ChangesByFilterChangeWhatPassesAndNothingElse) {
     if (payload.is_null()) payload = base::Value(base::Value::Object());
     (*payload.object())["changed"] = base::Value(true);
   }
-  const auto count = collection_->CountWhere({.filter = FilterText{.expression = "changed = true"}});
+  const auto count =
+      collection_->CountWhere({.filter = FilterText{.expression = "changed = true"}});
   ASSERT_THAT(count, IsOk());
   EXPECT_EQ(count->count, matching.size());
   CheckAll(5);
@@ -282,14 +283,13 @@ TEST_F(FilterTest, FacetsCountEveryValueOfTheMatches) {
       const base::Value& at = payload->at("a");
       std::set<std::string> values;  // a value counts once a point
       const auto add = [&](const base::Value& value) {
-        if (value.boolean() == nullptr && value.integer() == nullptr &&
-            value.number() == nullptr && value.string() == nullptr) {
+        if (value.boolean() == nullptr && value.integer() == nullptr && value.number() == nullptr &&
+            value.string() == nullptr) {
           return;
         }
         const double* number = value.number();
         const bool whole = number != nullptr && *number == static_cast<int64_t>(*number);
-        values.insert(whole ? base::Value(static_cast<int64_t>(*number)).ToJson()
-                            : value.ToJson());
+        values.insert(whole ? base::Value(static_cast<int64_t>(*number)).ToJson() : value.ToJson());
       };
       if (at.list() != nullptr) {
         for (const base::Value& value : *at.list()) add(value);
@@ -306,10 +306,36 @@ TEST_F(FilterTest, FacetsCountEveryValueOfTheMatches) {
     EXPECT_EQ(got, counts);
     EXPECT_EQ(facet->distinct, counts.size());
     EXPECT_EQ(facet->points, matching.size());
-    EXPECT_TRUE(std::is_sorted(
-        facet->values.begin(), facet->values.end(),
-        [](const FacetValue& a, const FacetValue& b) { return a.count > b.count; }));
+    EXPECT_TRUE(
+        std::is_sorted(facet->values.begin(), facet->values.end(),
+                       [](const FacetValue& a, const FacetValue& b) { return a.count > b.count; }));
   }
+}
+
+TEST_F(FilterTest, ManyMatchesComeInTheOrderOfTheirIds) {
+  Load(0, 12'000);
+  Upsert(11'500, 600);
+  for (const char* text : {"NOT (a = 'no such value')", "EXISTS(a)"}) {
+    SCOPED_TRACE(text);
+    std::vector<uint64_t> expected;
+    for (const auto& [id, point] : model_) {
+      const base::Value::Object* object = point.payload.object();
+      if (text[0] == 'N' || (object != nullptr && object->contains("a"))) expected.push_back(id);
+    }
+    std::vector<uint64_t> scrolled;
+    ScrollParams page{.limit = 3000, .filter = FilterText{.expression = text}};
+    do {
+      const auto points = collection_->ScrollWhere(page);
+      ASSERT_THAT(points, IsOk());
+      for (const StoredPoint& point : points->points) scrolled.push_back(*point.id.number());
+      page.offset = points->next_offset;
+    } while (page.offset.has_value());
+    EXPECT_EQ(scrolled, expected);
+  }
+  const std::atomic<bool> cancelled{true};
+  EXPECT_THAT(collection_->ScrollWhere(
+                  {.filter = FilterText{"EXISTS(b)"}, .stop = {.cancelled = &cancelled}}),
+              StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(FilterTest, UnknownPathsAreSaid) {

@@ -157,6 +157,45 @@ std::string CheckExactSearch(db::Collection& collection, const Model& model, Poi
   return "";
 }
 
+// A filter that some points pass: counted, and searched with in every field.
+std::string CheckFilter(db::Collection& collection, const Model& model, PointMaker& maker) {
+  const auto bound = static_cast<int64_t>(maker.rng()() % 1100);
+  const db::FilterText filter{.expression = absl::StrCat("n < ", bound, " AND NOT (tag = 'ttt')")};
+  const auto passes = [&](const base::Value& payload) {
+    if (payload.object() == nullptr) return false;
+    const auto n = payload.object()->find("n");
+    const auto tag = payload.object()->find("tag");
+    const bool below = n != payload.object()->end() && n->second.integer() != nullptr &&
+                       *n->second.integer() < bound;
+    const bool tagged = tag != payload.object()->end() && tag->second.string() != nullptr &&
+                        *tag->second.string() == "ttt";
+    return below && !tagged;
+  };
+  size_t expected = 0;
+  for (const auto& [id, point] : model.points()) expected += passes(point.payload) ? 1 : 0;
+  const auto count = collection.CountWhere({.filter = filter});
+  if (!count.ok()) return absl::StrCat("count where: ", count.status().ToString());
+  if (count->count != expected) {
+    return absl::StrCat("of ", filter.expression, " there are ", count->count, ", not ", expected);
+  }
+  for (size_t field = 0; field < model.schema().vectors.size(); ++field) {
+    const std::vector<float> query = maker.Query(field);
+    const auto found = collection.Search(
+        query, {.field = model.schema().vectors[field].name, .limit = 20, .filter = filter});
+    if (!found.ok()) return absl::StrCat("filtered search: ", found.status().ToString());
+    if (found->hits.size() != std::min<size_t>(20, expected)) {
+      return absl::StrCat("a search of ", expected, " matches has ", found->hits.size(), " hits");
+    }
+    for (const db::Hit& hit : found->hits) {
+      const auto it = model.points().find(hit.id);
+      if (it == model.points().end() || !passes(it->second.payload)) {
+        return absl::StrCat("a filtered search has the extra id ", hit.id.ToString());
+      }
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 void Model::Upsert(std::span<const db::Point> points) {
@@ -245,7 +284,7 @@ std::string Difference(db::Collection& collection, const Model& model, PointMake
       return wrong;
     }
   }
-  return "";
+  return CheckFilter(collection, model, maker);
 }
 
 double MeasureRecall(db::Collection& collection, const Model& model, PointMaker& maker,

@@ -63,7 +63,7 @@ class PointMaker {
 };
 
 // What is wrong with the collection, "" if nothing: count, every point by Get and Scroll with its
-// vectors bit for bit, and exact searches against the model.
+// vectors bit for bit, exact searches against the model, and what a filter lets through.
 std::string Difference(db::Collection& collection, const Model& model, PointMaker& maker);
 
 // Share of the true `limit` nearest that searches with `params` find, over `query_count` queries.

@@ -50,8 +50,8 @@ TEST(PayloadMerge, OfManyKeysIsThatOfValues) {
     base::Value::Object members;
     for (uint64_t i = random() % 20; i > 0; --i) {
       const std::string key = absl::StrCat(random() % 3 == 0 ? "\"" : "", random() % 30);
-      members[key] = nulls && random() % 3 == 0 ? base::Value()
-                                                : base::Value(absl::StrCat("{\\,", random()));
+      members[key] =
+          nulls && random() % 3 == 0 ? base::Value() : base::Value(absl::StrCat("{\\,", random()));
     }
     return base::Value(std::move(members));
   };

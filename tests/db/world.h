@@ -18,7 +18,7 @@ namespace tessera::db {
 inline constexpr uint64_t kMemoryLimit = uint64_t{256} << 20;
 
 inline base::CollectionSchema OneField(base::Metric metric, uint32_t dim = 12,
-                                base::ElementType type = base::ElementType::kF32) {
+                                       base::ElementType type = base::ElementType::kF32) {
   return {.name = "c", .vectors = {{.name = "", .dim = dim, .metric = metric, .type = type}}};
 }
 

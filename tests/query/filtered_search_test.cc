@@ -147,8 +147,8 @@ TEST_P(FilteredSearchTest, ExactPlansReadTheUnitsOfMatchesOnly) {
   index_.ResetCache(storage::PageCache::kCapacityMin);
   const SearchView view = index_.View();
   const NumberFilter filter(index_, [](size_t number) { return number == 1234; });
-  ASSERT_EQ(
-      Search(view, data_.DrawQuery(), {.limit = 5, .exact = true, .filter = &filter}).size(), 1U);
+  ASSERT_EQ(Search(view, data_.DrawQuery(), {.limit = 5, .exact = true, .filter = &filter}).size(),
+            1U);
   EXPECT_EQ(stats_.lists_probed, 1U);
   EXPECT_GT(stats_.bytes_read, 0U);
   EXPECT_LE(stats_.bytes_read, 2 * index::RawUnitStride(options_.field));
@@ -166,8 +166,7 @@ TEST_P(FilteredSearchTest, FindsAsManyRowsAsMatch) {
       for (const FilterPlan plan : {FilterPlan::kAuto, FilterPlan::kProbe, FilterPlan::kExact}) {
         for (const uint32_t nprobe : {0U, 1U}) {
           const std::vector<Hit> hits =
-              Search(view, query,
-                     {.limit = 10, .nprobe = nprobe, .filter = &filter, .plan = plan});
+              Search(view, query, {.limit = 10, .nprobe = nprobe, .filter = &filter, .plan = plan});
           EXPECT_EQ(hits.size(), expected);
           for (const Hit& hit : hits) EXPECT_TRUE(filter.passes(hit.row.value - 1));
         }
@@ -212,9 +211,8 @@ TEST_P(FilteredSearchTest, ProbesFromDisk) {
     other.index = std::move(index);
     const NumberFilter filter(index_, Share(0.02));
     const std::vector<float> query = data_.DrawQuery();
-    const std::vector<Hit> hits = Search(
-        other, query,
-        {.limit = 10, .nprobe = 1000, .oversampling = 8, .filter = &filter});
+    const std::vector<Hit> hits =
+        Search(other, query, {.limit = 10, .nprobe = 1000, .oversampling = 8, .filter = &filter});
     EXPECT_GE(RecallOf(hits, Truth(query, filter, 10)), 0.9);
   }
 }
@@ -230,9 +228,8 @@ TEST_P(FilteredSearchTest, HoldsTheTargetUnderFilters) {
       for (int i = 0; i < kQueries; ++i) {
         const std::vector<float> query = data_.DrawQuery();
         const std::vector<Hit> truth = Truth(query, filter, 10);
-        const std::vector<Hit> hits =
-            Search(view, query,
-                   {.limit = 10, .recall_target = kTarget, .filter = &filter, .plan = plan});
+        const std::vector<Hit> hits = Search(
+            view, query, {.limit = 10, .recall_target = kTarget, .filter = &filter, .plan = plan});
         recall += truth.empty() ? 1 : RecallOf(hits, truth);
       }
       EXPECT_GE(recall / kQueries, kTarget - 0.02) << "share " << share;

@@ -17,62 +17,14 @@
 #include "gtest/gtest.h"
 
 #include "tests/query/index_fixture.h"
+#include "tests/query/searcher_fixture.h"
 #include "tests/support/seed.h"
 #include "tests/support/status_matchers.h"
 
 namespace tessera::query {
 namespace {
 
-using base::ElementType;
-using base::Metric;
 using testing::HasSubstr;
-
-constexpr uint64_t kTinyCache = storage::PageCache::kCapacityMin;
-constexpr size_t kQueries = 12;
-
-// Settings that can miss nothing.
-SearchRequest Everything(uint32_t limit) {
-  SearchRequest request;
-  request.limit = limit;
-  request.settings = {.recall = 1, .nprobe = 1U << 20, .eps = 8, .rerank = 1U << 16};
-  return request;
-}
-
-SearchRequest Exact(uint32_t limit) {
-  SearchRequest request;
-  request.limit = limit;
-  request.exact = true;
-  return request;
-}
-
-SearchRequest Probing(uint32_t nprobe, uint32_t limit) {
-  SearchRequest request;
-  request.limit = limit;
-  request.settings = {.recall = 0, .nprobe = nprobe, .eps = 1.4F, .rerank = 2 * limit};
-  return request;
-}
-
-std::vector<Hit> SearchOk(Searcher& searcher, const SearchView& view, std::span<const float> query,
-                          const SearchRequest& request) {
-  std::vector<Hit> hits;
-  SearchStats stats;
-  EXPECT_OK(searcher.Search(view, query, request, &hits, &stats));
-  return hits;
-}
-
-void ExpectSameHits(const std::vector<Hit>& hits, const std::vector<Hit>& truth) {
-  ASSERT_EQ(hits.size(), truth.size());
-  for (size_t i = 0; i < hits.size(); ++i) {
-    EXPECT_EQ(hits[i].row, truth[i].row) << i;
-    EXPECT_EQ(hits[i].id, truth[i].id) << i;
-    EXPECT_EQ(hits[i].version, truth[i].version) << i;
-    EXPECT_EQ(hits[i].dissimilarity, truth[i].dissimilarity) << i;
-  }
-}
-
-base::VectorFieldSchema Field(Metric metric, ElementType type, uint32_t dim = 40) {
-  return {.name = "", .dim = dim, .metric = metric, .type = type};
-}
 
 class SearcherOfEveryField
     : public testing::TestWithParam<std::tuple<Metric, ElementType, uint32_t>> {
@@ -176,26 +128,6 @@ INSTANTIATE_TEST_SUITE_P(All, SearcherOfEveryField,
                                                std::string(base::ToString(std::get<1>(test.param))),
                                                "_", std::get<2>(test.param), "parts");
                          });
-
-class SearcherTest : public testing::Test {
- protected:
-  // f32 rows have a fine plane, u8 rows have none.
-  explicit SearcherTest(ElementType type = ElementType::kF32, bool fetch_fine = true)
-      : field_(Field(Metric::kL2, type)),
-        data_(TestSeed(), field_),
-        index_({.field = field_, .fetch_fine = fetch_fine}, data_.DrawRows(2000)) {}
-
-  absl::Status SearchStatus(std::span<const float> query, const SearchRequest& request) {
-    std::vector<Hit> hits;
-    SearchStats stats;
-    return searcher_.Search(index_.View(), query, request, &hits, &stats);
-  }
-
-  base::VectorFieldSchema field_;
-  ClusteredData data_;
-  TestIndex index_;
-  Searcher searcher_;
-};
 
 TEST_F(SearcherTest, AsManyLiveRowsAsWantedAreReturned) {
   std::vector<size_t> numbers;
@@ -409,124 +341,6 @@ TEST_F(SearcherTest, StatsCountTheWork) {
   ASSERT_OK(searcher_.Search(index_.View(), query, Exact(10), &hits, &stats));
   EXPECT_EQ(stats.reranked, 2000U);
 }
-
-// Planes that are not in memory, for codecs with and without a fine plane.
-class SearcherOnDisk : public SearcherTest,
-                       public testing::WithParamInterface<std::tuple<ElementType, bool>> {
- protected:
-  SearcherOnDisk() : SearcherTest(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
-
-  // Of a search that finds nothing in memory; at least 1.
-  uint64_t CountReads(std::span<const float> query, const SearchRequest& request) {
-    uint64_t reads = 0;
-    index_.ResetCache(kTinyCache, [&](const storage::ReadRequest&, uint64_t ordinal) {
-      reads = ordinal + 1;
-      return storage::ReadFault{};
-    });
-    EXPECT_OK(SearchStatus(query, request));
-    EXPECT_GT(reads, 0U);
-    return reads;
-  }
-};
-
-TEST_P(SearcherOnDisk, AnswersAreThoseOfBruteForceWithACacheOfAnySize) {
-  for (const uint64_t bytes : {kTinyCache, kTinyCache * 3, kTinyCache * 8}) {
-    index_.ResetCache(bytes);
-    for (size_t i = 0; i < kQueries; ++i) {
-      const std::vector<float> query = data_.DrawQuery();
-      for (const uint32_t limit : {1U, 10U, 400U}) {
-        ExpectSameHits(SearchOk(searcher_, index_.View(), query, Everything(limit)),
-                       index_.Nearest(query, limit));
-      }
-      EXPECT_EQ(SearchOk(searcher_, index_.View(), query, Probing(2, 10)).size(), 10U);
-    }
-  }
-}
-
-TEST_P(SearcherOnDisk, EveryDamagedUnitIsDataLoss) {
-  const std::vector<float> query = data_.DrawQuery();
-  for (const SearchRequest& request : {Everything(10), Exact(10)}) {
-    const uint64_t reads = CountReads(query, request);
-    for (uint64_t damaged = 0; damaged < reads; damaged += 1 + reads / 20) {
-      index_.ResetCache(kTinyCache, [&](const storage::ReadRequest&, uint64_t ordinal) {
-        storage::ReadFault fault;
-        if (ordinal == damaged) {
-          fault.flipped_bit = data_.rng()() % 512;  // every read begins with a unit
-        }
-        return fault;
-      });
-      EXPECT_THAT(SearchStatus(query, request), StatusIs(absl::StatusCode::kDataLoss)) << damaged;
-      // What was damaged on its way only is read again.
-      EXPECT_OK(SearchStatus(query, request));
-    }
-  }
-}
-
-TEST_P(SearcherOnDisk, FailedAndShortReadsAreAnswered) {
-  const std::vector<float> query = data_.DrawQuery();
-  for (const SearchRequest& request : {Everything(10), Exact(10)}) {
-    const uint64_t reads = CountReads(query, request);
-    for (const uint64_t failing : {uint64_t{0}, reads / 2, reads - 1}) {
-      index_.ResetCache(kTinyCache, [&](const storage::ReadRequest&, uint64_t ordinal) {
-        storage::ReadFault fault;
-        if (ordinal == failing) fault.short_bytes = 100;
-        return fault;
-      });
-      EXPECT_THAT(SearchStatus(query, request), StatusIs(absl::StatusCode::kDataLoss)) << failing;
-      index_.ResetCache(kTinyCache, [&](const storage::ReadRequest&, uint64_t ordinal) {
-        storage::ReadFault fault;
-        if (ordinal == failing) fault.error = absl::ResourceExhaustedError("no more handles");
-        return fault;
-      });
-      EXPECT_THAT(SearchStatus(query, request), StatusIs(absl::StatusCode::kResourceExhausted));
-    }
-  }
-}
-
-TEST_P(SearcherOnDisk, ReadsCompleteInAnyOrder) {
-  for (size_t i = 0; i < kQueries; ++i) {
-    index_.ResetCache(kTinyCache, [&](const storage::ReadRequest&, uint64_t) {
-      storage::ReadFault fault;
-      fault.last = data_.rng()() % 2 == 0;
-      return fault;
-    });
-    const std::vector<float> query = data_.DrawQuery();
-    ExpectSameHits(SearchOk(searcher_, index_.View(), query, Everything(20)),
-                   index_.Nearest(query, 20));
-  }
-}
-
-TEST_P(SearcherOnDisk, ConcurrentSearchesAgreeWithBruteForce) {
-  std::vector<std::vector<float>> queries;
-  std::vector<std::vector<Hit>> truths;
-  for (size_t i = 0; i < kQueries; ++i) {
-    queries.push_back(data_.DrawQuery());
-    truths.push_back(index_.Nearest(queries[i], 10));
-  }
-  index_.ResetCache(kTinyCache * 4);
-  std::vector<std::thread> threads;
-  for (size_t thread = 0; thread < 4; ++thread) {
-    threads.emplace_back([&, thread] {
-      Searcher searcher;
-      const SearchView view = index_.View();
-      for (size_t i = 0; i < 2 * kQueries; ++i) {
-        const size_t query = (i + thread * 3) % kQueries;
-        const SearchRequest request = i % 5 == 4 ? Exact(10) : Everything(10);
-        ExpectSameHits(SearchOk(searcher, view, queries[query], request), truths[query]);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
-INSTANTIATE_TEST_SUITE_P(All, SearcherOnDisk,
-                         testing::Values(std::make_tuple(ElementType::kF32, true),
-                                         std::make_tuple(ElementType::kF32, false),
-                                         std::make_tuple(ElementType::kU8, true)),
-                         [](const auto& test) {
-                           return absl::StrCat(std::string(base::ToString(std::get<0>(test.param))),
-                                               std::get<1>(test.param) ? "" : "_fine_not_fetched");
-                         });
 
 }  // namespace
 }  // namespace tessera::query

@@ -16,6 +16,9 @@ absl::Status NotThere(const std::string& path) {
   return absl::NotFoundError(absl::StrCat(path, ": no such file or directory"));
 }
 
+absl::Status AlreadyHeld(const std::string& path) {
+  return absl::FailedPreconditionError(absl::StrCat("lock ", path, ": already held"));
+}
 absl::Status IsADirectory(const std::string& path) {
   return absl::InternalError(absl::StrCat(path, ": is a directory"));
 }
@@ -480,9 +483,7 @@ absl::StatusOr<std::unique_ptr<base::FileLock>> FaultFs::Lock(const std::string&
     place.node = std::make_shared<FaultNode>();
     tree_.Apply({{{place.directory, place.name, place.node}}});
   }
-  if (!locked_.emplace(place.node.get(), -1).second) {
-    return absl::FailedPreconditionError(absl::StrCat("lock ", path, ": already held"));
-  }
+  if (!locked_.emplace(place.node.get(), -1).second) return AlreadyHeld(path);
   return std::make_unique<LockHandle>(*this, place.node, lives_);
 }
 
@@ -491,9 +492,7 @@ absl::StatusOr<std::unique_ptr<base::FileLock>> FaultFs::LockShared(const std::s
   TESSERA_ASSIGN_OR_RETURN(const FaultNodePtr file, FindFile(path));
   TESSERA_RETURN_IF_ERROR(AdmitUncounted(FaultOp::kLock, path));
   int& holders = locked_[file.get()];
-  if (holders < 0) {
-    return absl::FailedPreconditionError(absl::StrCat("lock ", path, ": already held"));
-  }
+  if (holders < 0) return AlreadyHeld(path);
   ++holders;
   return std::make_unique<LockHandle>(*this, file, lives_);
 }

@@ -29,16 +29,18 @@ namespace tessera::version {
 
 inline constexpr uint64_t kAmpleMemory = 64 << 20;
 
-inline std::shared_ptr<const IndexVersion> MustOpen(Context& context, const base::VectorFieldSchema& field,
-                                             const BuiltIndex& built) {
+inline std::shared_ptr<const IndexVersion> MustOpen(Context& context,
+                                                    const base::VectorFieldSchema& field,
+                                                    const BuiltIndex& built) {
   auto version = OpenIndexVersion(context, field, built.record);
   EXPECT_OK(version);
   return version.ok() ? *version : nullptr;
 }
 
 // Every live row of `rows` is in exactly one part, unchanged, where its location says.
-inline void ExpectHolds(Context& context, const IndexVersion& version, const query::LiveBitmap& live,
-                 const RowSet& rows, const std::vector<bool>* dead = nullptr) {
+inline void ExpectHolds(Context& context, const IndexVersion& version,
+                        const query::LiveBitmap& live, const RowSet& rows,
+                        const std::vector<bool>* dead = nullptr) {
   std::map<uint64_t, size_t> index_of;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (dead == nullptr || !(*dead)[i]) index_of[rows.row(i).value] = i;
@@ -94,7 +96,8 @@ inline void ExpectReadable(const IndexVersion& version) {
 }
 
 inline double Recall(const IndexVersion& version, const query::LiveBitmap& live, const RowSet& rows,
-              const RowSet& queries, double target, const std::vector<bool>* dead = nullptr) {
+                     const RowSet& queries, double target,
+                     const std::vector<bool>* dead = nullptr) {
   constexpr uint32_t kTop = 10;
   query::Searcher searcher;
   const query::SearchView view{

@@ -30,8 +30,8 @@ std::string KeyOf(uint64_t position) {
 class PositionSorter {
  public:
   explicit PositionSorter(const ColumnBuild& build)
-      : build_(build), sorter_(*build.context->fs, build.context->scratch_path, build.memory_bytes) {
-  }
+      : build_(build),
+        sorter_(*build.context->fs, build.context->scratch_path, build.memory_bytes) {}
 
   absl::Status Add(RowLocation location) {
     portion_.push_back(location);
@@ -47,8 +47,8 @@ class PositionSorter {
     rows.reserve(portion_.size());
     for (const RowLocation& location : portion_) rows.push_back(location.row);
     std::string value;
-    const absl::Status status = build_.fields->Read(
-        rows, [&](size_t i, std::string_view id_key, std::string_view fields) {
+    const absl::Status status =
+        build_.fields->Read(rows, [&](size_t i, std::string_view id_key, std::string_view fields) {
           value.clear();
           base::PutBytes(&value, id_key);
           value.append(fields);

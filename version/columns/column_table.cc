@@ -40,12 +40,11 @@ LoadedColumns::LoadedColumns(storage::PageCache& cache, uint64_t number, ColumnS
     : serial(number),
       set(std::move(of)),
       path_numbers(NumbersOf(set.paths)),
-      table(cache, storage::Priority::kFine, RangesOf(set),
-            [](uint32_t, std::span<const std::byte> bytes) {
-              return query::ValidateUnit(
-                  {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-            }) {
-}
+      table(
+          cache, storage::Priority::kFine, RangesOf(set),
+          [](uint32_t, std::span<const std::byte> bytes) {
+            return query::ValidateUnit({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+          }) {}
 
 uint64_t LoadedColumns::memory_bytes() const {
   uint64_t bytes = sizeof(*this) + set.chunks.capacity() * sizeof(ColumnChunk) +

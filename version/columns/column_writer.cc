@@ -23,15 +23,16 @@ absl::Status ColumnWriter::WriteChunk() {
                     .offset = 0,
                     .first_unit = static_cast<uint32_t>(set_.units.size()),
                     .units = static_cast<uint32_t>(encoded.units.size())};
-  TESSERA_CHECK(set_.chunks.empty() || set_.chunks.back().end_block() <= chunk.first_block + uint64_t{1});
+  TESSERA_CHECK(set_.chunks.empty() ||
+                set_.chunks.back().end_block() <= chunk.first_block + uint64_t{1});
   TESSERA_CHECK(!encoded.units.empty() && encoded.units[0].kind == query::UnitKind::kRows);
   extent_.clear();
   for (const query::EncodedUnit& unit : encoded.units) {
     ColumnUnit entry{
         .kind = unit.kind, .path = 0, .bytes = static_cast<uint32_t>(unit.bytes.size())};
     if (unit.kind == query::UnitKind::kPath) {
-      const auto [found, added] = path_numbers_.try_emplace(
-          unit.key, static_cast<uint32_t>(set_.paths.size()));
+      const auto [found, added] =
+          path_numbers_.try_emplace(unit.key, static_cast<uint32_t>(set_.paths.size()));
       if (added) set_.paths.push_back(unit.key);
       entry.path = found->second;
     }

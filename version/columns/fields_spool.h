@@ -54,11 +54,11 @@ class FieldsSpool final : public FieldSource {
   std::unique_ptr<base::WritableFile> writer_;
   std::unique_ptr<base::RandomAccessFile> reader_;
   uint64_t rows_ = 0;
-  uint64_t bytes_ = 0;               // of the file, with what is in buffer_
-  std::vector<uint64_t> marks_;      // offset of each kRowsPerMark-th row
-  std::vector<std::byte> buffer_;    // to be written; or read, from buffer_offset_ on
+  uint64_t bytes_ = 0;             // of the file, with what is in buffer_
+  std::vector<uint64_t> marks_;    // offset of each kRowsPerMark-th row
+  std::vector<std::byte> buffer_;  // to be written; or read, from buffer_offset_ on
   uint64_t buffer_offset_ = 0;
-  size_t at_ = 0;                    // in buffer_, of row next_
+  size_t at_ = 0;  // in buffer_, of row next_
   uint64_t next_ = 0;
 };
 

@@ -214,9 +214,9 @@ absl::StatusOr<FoundMatches> FindMatches(const IndexVersion& version, const Prep
   CountLists(*version.view, matches.get());
   found.matches = std::move(matches);
   if (options.cache != nullptr) {
-    options.cache->KeepMatches(version_key, found.matches,
-                               sizeof(query::IndexMatches) +
-                                   found.matches->list_matches.size() * sizeof(uint32_t));
+    options.cache->KeepMatches(
+        version_key, found.matches,
+        sizeof(query::IndexMatches) + found.matches->list_matches.size() * sizeof(uint32_t));
   }
   return found;
 }

@@ -43,6 +43,53 @@ TEST(FieldRecord, AnswersLikeThePayload) {
   }
 }
 
+// What a Value makes of a text, the walk over the text makes of it, errors included.
+TEST(FieldRecord, OfTextIsOfItsValue) {
+  const auto nested = [](int depth) {
+    return "{\"a\":" + std::string(static_cast<size_t>(depth), '[') +
+           std::string(static_cast<size_t>(depth), ']') + "}";
+  };
+  const std::vector<std::string> texts = {
+      R"({"b":1,"a":2})",
+      R"({"a":1,"a":"last"})",
+      R"({"a":{"y":1,"x":2},"a":{"x":[3]}})",
+      R"({"a":1,"c":{"e":1,"d":{"lon":1.5,"lat":-2}},"b":{"lat":1,"lon":2,"lat":91}})",
+      R"({"b":{"lat":91,"lon":2,"lat":1}})",
+      R"({"l":[3,1,"x",1.0,[2],{"lat":1,"lon":2},{"a":1},null,true,false,1e300,-0.0,0.5]})",
+      R"({"a\u0000b":1,"a":{"b":2},"":{"":3}})",
+      R"({"a":1,"\u00e9":"\ud83d\ude00","z":"\n"})",
+      R"({"a":9223372036854775807,"b":-9223372036854775808})",
+      R"({"a":9223372036854775808})",
+      R"({"a":18446744073709551615,"a":1})",
+      R"({"a":[[{"b":9223372036854775808}]]})",
+      R"({"a":1e999})",
+      R"({"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":{"i":{"j":1}}}}}}}}}})",
+      R"([1,2])",
+      R"("text")",
+      "3",
+      "null",
+      "",
+      " ",
+      "{",
+      R"({"a":1}x)",
+      "{\"a\":\"\xff\"}",
+      nested(63),
+      nested(64),
+      R"({"long":")" + std::string(20'000, 'x') + R"(","n":1})"};
+  for (const std::string& text : texts) {
+    std::string record = "before";
+    const absl::Status status = EncodeFieldsOfJson(text, &record);
+    if (text.empty()) {
+      EXPECT_OK(status);
+      EXPECT_EQ(record, "before");
+      continue;
+    }
+    const auto value = base::ParseJson(text);
+    EXPECT_EQ(status, value.status()) << text;
+    EXPECT_EQ(record, "before" + (value.ok() ? RecordOf(*value) : "")) << text;
+  }
+}
+
 TEST(FieldRecord, PathKeysAreUnambiguousAndKeepTheOrder) {
   const std::string nul(1, '\0');
   const std::vector<FieldPath> paths = {{""},           {"", ""},      {nul},

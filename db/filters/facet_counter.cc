@@ -1,4 +1,4 @@
-#include "db/facet_counter.h"
+#include "db/filters/facet_counter.h"
 
 #include <algorithm>
 #include <bit>
@@ -97,6 +97,7 @@ absl::Status FacetCounter::CountLists(std::string_view key) {
   std::string value_bytes;
   const auto count_unit = [&](const version::ColumnChunk& chunk, std::string_view rows_unit,
                               std::string_view unit, query::UnitKind kind) -> absl::Status {
+    TESSERA_RETURN_IF_ERROR(stop_.Check());
     const uint64_t* chunk_words = &words[chunk.first_block];
     absl::Status added;
     const auto add = [&](const FieldValue& value, uint32_t rows) {
@@ -105,10 +106,9 @@ absl::Status FacetCounter::CountLists(std::string_view key) {
       query::PutFieldValue(value, &value_bytes);
       added = Add(value_bytes, rows);
     };
-    const absl::Status read =
-        kind == query::UnitKind::kRest
-            ? query::ForEachRestValue(rows_unit, unit, key, chunk_words, add)
-            : query::ForEachValue(rows_unit, unit, chunk_words, add);
+    const absl::Status read = kind == query::UnitKind::kRest
+                                  ? query::ForEachRestValue(rows_unit, unit, key, chunk_words, add)
+                                  : query::ForEachValue(rows_unit, unit, chunk_words, add);
     return read.ok() ? added : read;
   };
   for (const auto& columns : view_.index->columns.sets()) {

@@ -12,7 +12,7 @@
 
 #include "db/database.h"
 #include "db/engine.h"
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 #include "db/read_view.h"
 #include "query/filter/filter.h"
 
@@ -24,8 +24,9 @@ class FacetCounter {
   static constexpr size_t kValuesMax = 1'000'000;
 
   // All outlive it; `filter` was bound to the same field; null: all points.
-  FacetCounter(Engine& engine, const FieldView& view, const BoundFilter* filter)
-      : engine_(engine), view_(view), filter_(filter) {}
+  FacetCounter(Engine& engine, const FieldView& view, const BoundFilter* filter,
+               const StopCondition& stop)
+      : engine_(engine), view_(view), filter_(filter), stop_(stop) {}
 
   // Errors: kResourceExhausted when there are more than kValuesMax values, or no memory for them;
   //         kDataLoss.
@@ -41,6 +42,7 @@ class FacetCounter {
   Engine& engine_;
   const FieldView& view_;
   const BoundFilter* const filter_;
+  const StopCondition stop_;
   base::MemoryReservation memory_;
   uint64_t bytes_ = 0;
   std::map<std::string, uint64_t, std::less<>> counts_;  // by the value's bytes in a record

@@ -1,4 +1,4 @@
-#include "db/row_fields.h"
+#include "db/filters/row_fields.h"
 
 #include <algorithm>
 
@@ -19,8 +19,8 @@ constexpr uint64_t kStepsMax = 16;
 absl::Status RowFields::Read(std::span<const base::RowId> rows, Visitor visit) {
   size_t stored = rows.size();
   if (loaded_ != nullptr) {
-    stored = static_cast<size_t>(
-        std::lower_bound(rows.begin(), rows.end(), loaded_->first_row()) - rows.begin());
+    stored = static_cast<size_t>(std::lower_bound(rows.begin(), rows.end(), loaded_->first_row()) -
+                                 rows.begin());
   }
   if (stored > 0) TESSERA_RETURN_IF_ERROR(ReadStored(rows.first(stored), visit));
   if (stored == rows.size()) return absl::OkStatus();

@@ -1,4 +1,4 @@
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 
 #include <algorithm>
 #include <chrono>
@@ -28,14 +28,12 @@ bool HasPath(std::string_view record, std::string_view key) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const ParsedFilter>> ParseFilterText(
-    const std::optional<FilterText>& text) {
-  if (!text.has_value()) return nullptr;
-  TESSERA_ASSIGN_OR_RETURN(const query::Filter filter,
-                           query::ParseFilter(text->expression, text->parameters));
-  auto parsed = std::make_shared<ParsedFilter>(filter);
-  parsed->strict = text->strict;
-  return parsed;
+absl::Status StopCondition::Check() const {
+  if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
+    return absl::CancelledError("the call was cancelled");
+  }
+  if (deadline.Passed()) return absl::DeadlineExceededError("the deadline passed");
+  return absl::OkStatus();
 }
 
 absl::StatusOr<query::FieldPath> ParsePathText(std::string_view text) {
@@ -56,11 +54,10 @@ absl::StatusOr<std::unique_ptr<BoundFilter>> BoundFilter::Bind(Engine& engine, c
   auto bound = std::unique_ptr<BoundFilter>(new BoundFilter(filter));
   const FieldView& searched = view.fields[field];
   if (searched.index != nullptr) {
-    TESSERA_ASSIGN_OR_RETURN(bound->found_,
-                             version::FindMatches(*searched.index, filter.lists,
-                                                  {.cache = engine.matches.get(),
-                                                   .deadline = stop.deadline,
-                                                   .cancelled = stop.cancelled}));
+    TESSERA_ASSIGN_OR_RETURN(bound->found_, version::FindMatches(*searched.index, filter.lists,
+                                                                 {.cache = engine.matches.get(),
+                                                                  .deadline = stop.deadline,
+                                                                  .cancelled = stop.cancelled}));
   }
   TESSERA_RETURN_IF_ERROR(bound->CheckPaths(searched));
   const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
@@ -73,13 +70,11 @@ absl::Status BoundFilter::CheckPaths(const FieldView& view) {
   for (const std::string& key : filter_.lists.program.paths()) {
     if (view.index != nullptr && version::MayHavePath(*view.index, key)) continue;
     bool seen = false;
-    view.search.fresh.ForEach([&](const query::FreshRowRef& row) {
-      seen = seen || HasPath(row.fields, key);
-    });
+    view.search.fresh.ForEach(
+        [&](const query::FreshRowRef& row) { seen = seen || HasPath(row.fields, key); });
     if (seen) continue;
-    std::string what =
-        absl::StrCat("no point has the path ", query::ToString(query::PathOf(key)),
-                     ", which the filter names");
+    std::string what = absl::StrCat("no point has the path ", query::ToString(query::PathOf(key)),
+                                    ", which the filter names");
     if (filter_.strict) return absl::InvalidArgumentError(what);
     warnings_.push_back(std::move(what));
   }

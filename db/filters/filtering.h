@@ -15,35 +15,17 @@
 #include "base/deadline.h"
 #include "db/database.h"
 #include "db/engine.h"
+#include "db/filters/parsed_filters.h"
 #include "db/read_view.h"
-#include "query/filter/record_filter.h"
 #include "query/filter/filter.h"
+#include "query/filter/record_filter.h"
 #include "query/row_filter.h"
 #include "version/columns/match_finder.h"
 
 namespace tessera::db {
 
-// Made once for a call, used by all of its searches.
-struct ParsedFilter {
-  explicit ParsedFilter(const query::Filter& filter) : lists(filter), fresh(lists.normal) {}
-
-  version::PreparedFilter lists;
-  query::RecordFilter fresh;
-  bool strict = false;
-};
-
-// Null for no filter.
-// Errors: kInvalidArgument with the position, what is there and what was expected.
-absl::StatusOr<std::shared_ptr<const ParsedFilter>> ParseFilterText(
-    const std::optional<FilterText>& text);
-
 // A path as filters write it. Errors: kInvalidArgument.
 absl::StatusOr<query::FieldPath> ParsePathText(std::string_view text);
-
-struct StopCondition {
-  base::Deadline deadline = base::Deadline::Never();
-  const std::atomic<bool>* cancelled = nullptr;
-};
 
 // A filter with what it matches in the lists of one vector field of a view.
 class BoundFilter final : public query::RowFilter {

@@ -1,8 +1,8 @@
 // The points of a view that pass a filter, by ascending id.
 //
-// Goes through the ids of the collection and asks for each row whether it passes: a portion of ids
-// costs one pass of the location table. A filter that few of many points pass makes that long; its
-// rows could be had from the lists, but not in the order of their ids without sorting them all.
+// Few points are collected from their lists and sorted by id. Of many, the ids of the collection
+// are gone through, and each row is asked whether it passes: a portion of ids costs one pass of the
+// location table.
 //
 // Threads: one at a time.
 #pragma once
@@ -18,7 +18,7 @@
 
 #include "base/point_id.h"
 #include "db/engine.h"
-#include "db/filtering.h"
+#include "db/filters/filtering.h"
 #include "db/read_view.h"
 #include "db/records.h"
 #include "db/writer_state.h"
@@ -29,24 +29,27 @@ class MatchingPoints {
  public:
   // All outlive it; `filter` was bound to the view's first vector field; null: all points.
   MatchingPoints(Engine& engine, const CollectionRecord& collection, const ReadView& view,
-                 const BoundFilter* filter);
+                 const BoundFilter* filter, const StopCondition& stop = {});
 
   // To the first id >= `offset`. To be called once, first.
   absl::Status Seek(const std::optional<base::PointId>& offset);
-  // Nothing at the end.
+  // Nothing at the end. Errors: as StopCondition; kDataLoss.
   absl::StatusOr<std::optional<OldRow>> Next();
 
  private:
   absl::Status Fill();
+  bool AreFew() const;
+  absl::Status Collect(const std::optional<base::PointId>& offset);
 
   Engine& engine_;
   const CollectionRecord& collection_;
   const ReadView& view_;
   const BoundFilter* const filter_;
+  const StopCondition stop_;
   const std::string prefix_;
-  std::unique_ptr<storage::RowIterator> ids_;
-  std::unordered_set<uint64_t> fresh_;  // rows that pass
-  std::vector<OldRow> portion_;         // that pass, ascending ids
+  std::unique_ptr<storage::RowIterator> ids_;  // null: they are few, all in portion_
+  std::unordered_set<uint64_t> fresh_;         // rows that pass
+  std::vector<OldRow> portion_;                // that pass, ascending ids
   size_t next_ = 0;
   size_t portion_ids_ = 0;
 };
