@@ -22,6 +22,9 @@ constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
 constexpr size_t kChunksPerCheck = 16;
 // Rows that are taken to the second plane together when their codes are not looked at.
 constexpr size_t kSparseChunkRows = 32;
+// Bound and exact comparisons a hit where rows are far: the widest that are calibrated, and more.
+constexpr float kWideEps = 2.8F;
+constexpr size_t kWideRerank = 24;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
@@ -44,6 +47,7 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   missing_.clear();
   rerank_ =
       std::max(index_->has_fine() ? context.request.settings.rerank : 0U, context.request.limit);
+  eps_ = context.request.settings.eps;
   fine_divider_ = UnitDivider(index_->fine_rows_per_unit);
   fine_bytes_ = index_->codec->FineRecordBytes();
   tau_ = kInfinity;
@@ -271,7 +275,7 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
                                 .head_dot = part.head_dot,
                                 .block_mask = part.mask == kNoMask ? nullptr : &masks_[part.mask],
                                 .tau = tau_,
-                                .eps = context_->request.settings.eps,
+                                .eps = eps_,
                                 .next_code_plane = next_codes,
                                 .next_rows = next_rows};
   const size_t count = index_->codec->ScanList(*code_, scan, survivors_.data());
@@ -390,6 +394,13 @@ absl::Status ListScanner::FetchDeferredFine() {
   deferred_.clear();
   UpdateTau();
   return absl::OkStatus();
+}
+
+void ListScanner::Widen() {
+  eps_ = std::max(eps_, kWideEps);
+  if (!index_->has_fine()) return;
+  rerank_ = std::max(rerank_, kWideRerank * context_->request.limit);
+  pool_threshold_ = kInfinity;
 }
 
 absl::Status ListScanner::Settle() {

@@ -51,6 +51,10 @@ class ListScanner {
   // Compares rows that were put off because their second plane is not in memory: tau tells of all
   // that was scanned.
   absl::Status Settle();
+  // For what is scanned from now on and for what is kept of it: a wider bound and more exact
+  // comparisons. Far from a query many rows are nearly as far as each other, and estimates err by
+  // more than they differ.
+  void Widen();
   // The limit-th best distance so far, in search space; infinity while fewer rows were found.
   float tau() const { return tau_; }
   // Compares what is worth it exactly. Post: nothing is added any more.
@@ -128,6 +132,7 @@ class ListScanner {
   std::vector<uint32_t> missing_;  // run indexes of parts whose codes are not in memory
 
   size_t rerank_ = 0;
+  float eps_ = 0;
   UnitDivider fine_divider_{1};
   size_t fine_bytes_ = 0;
   float tau_ = std::numeric_limits<float>::infinity();

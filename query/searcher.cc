@@ -203,6 +203,9 @@ absl::Status Searcher::State::ProbeByRule(const SearchContext& context) {
          (probed < first || scanner.eligible_rows() < context.request.limit)) {
     if (!Pass(context)) break;
   }
+  // Beyond what the share of the matches accounts for they lie far from the query.
+  const uint64_t widen_at =
+      std::min(lists, context.request.settings.nprobe * lists / std::max<uint64_t>(eligible, 1));
   for (uint64_t scanned = 0; probed > scanned;) {
     TESSERA_RETURN_IF_ERROR(scanner.Scan());
     if (probed == eligible) break;
@@ -210,6 +213,7 @@ absl::Status Searcher::State::ProbeByRule(const SearchContext& context) {
     scanned = probed;
     // Past places without matches there is nothing to scan, but still to judge.
     for (size_t stop = NextStop(context); stop > passed; stop = NextStop(context)) {
+      if (stop >= widen_at) scanner.Widen();
       while (passed < stop && probed < eligible && Pass(context)) {
       }
       if (probed > scanned) break;
