@@ -75,6 +75,12 @@ struct IndexView {
   bool fetch_fine = true;
 
   uint32_t list_count() const { return static_cast<uint32_t>(part_begin.size()) - 1; }
+  // Dead ones included.
+  uint64_t RowsOf(uint32_t list) const {
+    uint64_t count = 0;
+    for (uint32_t i = part_begin[list]; i < part_begin[list + 1]; ++i) count += parts[i].rows;
+    return count;
+  }
   bool has_fine() const { return fine_plane; }
   uint32_t fine_units(const ListPart& part) const {
     return (part.rows + fine_rows_per_unit - 1) / fine_rows_per_unit;

@@ -22,6 +22,9 @@ constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
 constexpr size_t kChunksPerCheck = 16;
 // Rows that are taken to the second plane together when their codes are not looked at.
 constexpr size_t kSparseChunkRows = 32;
+// Bound and exact comparisons a hit where rows are far: the widest that are calibrated, and more.
+constexpr float kWideEps = 2.8F;
+constexpr size_t kWideRerank = 24;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
@@ -35,12 +38,16 @@ void ListScanner::Begin(const SearchContext& context, const index::QueryCode& co
   hits_ = &hits;
   raw_ = raw;
   run_.clear();
+  scanned_ = 0;
+  scanned_rows_ = 0;
+  scanned_blocks_ = 0;
   masks_.clear();
   eligible_rows_ = 0;
   blocks_ = 0;
   missing_.clear();
   rerank_ =
       std::max(index_->has_fine() ? context.request.settings.rerank : 0U, context.request.limit);
+  eps_ = context.request.settings.eps;
   fine_divider_ = UnitDivider(index_->fine_rows_per_unit);
   fine_bytes_ = index_->codec->FineRecordBytes();
   tau_ = kInfinity;
@@ -100,18 +107,18 @@ uint64_t* ListScanner::MaskOf(uint32_t run) {
 
 bool ListScanner::IsSparse() const {
   return context_->eligible.filtered() &&
-         static_cast<double>(eligible_rows_) <=
-             SparseRowsPerBlock(*index_) * static_cast<double>(blocks_);
+         static_cast<double>(eligible_rows_ - scanned_rows_) <=
+             SparseRowsPerBlock(*index_) * static_cast<double>(blocks_ - scanned_blocks_);
 }
 
-// Takes every eligible row of the run to the second plane.
+// Takes every eligible row of the step to the second plane.
 absl::Status ListScanner::RefineMatches() {
   context_->stats.codes_skipped = true;
   Chunk* current = &chunks_[0];
   Chunk* before = &chunks_[1];
   before->rows.clear();
   size_t chunk_count = 0;
-  for (uint32_t run = 0; run < run_.size();) {
+  for (uint32_t run = scanned_; run < run_.size();) {
     if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
     current->rows.clear();
     for (; run < run_.size() && current->rows.size() < kSparseChunkRows; ++run) {
@@ -132,17 +139,20 @@ absl::Status ListScanner::RefineMatches() {
   return absl::OkStatus();
 }
 
-absl::Status ListScanner::Run() {
+absl::Status ListScanner::Scan() {
   if (IsSparse()) {
     TESSERA_RETURN_IF_ERROR(RefineMatches());
-    if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
-    return CompareBest();
+  } else {
+    // Once there is a tau, there is nothing to look at first.
+    if (tau_ == kInfinity) TESSERA_RETURN_IF_ERROR(FirstLook());
+    TESSERA_RETURN_IF_ERROR(ScanResident());
+    TESSERA_RETURN_IF_ERROR(ScanMissing());
   }
-  TESSERA_RETURN_IF_ERROR(FirstLook());
-  TESSERA_RETURN_IF_ERROR(ScanResident());
-  TESSERA_RETURN_IF_ERROR(ScanMissing());
   if (FetchesFine()) TESSERA_RETURN_IF_ERROR(FetchDeferredFine());
-  return CompareBest();
+  scanned_ = static_cast<uint32_t>(run_.size());
+  scanned_rows_ = eligible_rows_;
+  scanned_blocks_ = blocks_;
+  return absl::OkStatus();
 }
 
 // Takes the best rows of the nearest parts by the first plane through the second one, whatever
@@ -154,7 +164,7 @@ absl::Status ListScanner::FirstLook() {
   Chunk& chunk = chunks_[0];
   chunk.rows.clear();
   size_t rows = 0;
-  for (uint32_t run = 0; run < run_.size() && rows < rows_wanted; ++run) {
+  for (uint32_t run = scanned_; run < run_.size() && rows < rows_wanted; ++run) {
     rows += run_[run].eligible;
     if (const std::byte* codes = PeekCodes(run)) {
       ScanPart(run, codes, nullptr, 0, &chunk);
@@ -186,8 +196,8 @@ absl::Status ListScanner::ScanResident() {
   Chunk* before = &chunks_[1];
   before->rows.clear();
   size_t chunk_count = 0;
-  const std::byte* next_codes = run_.empty() ? nullptr : PeekCodes(0);
-  for (uint32_t run = 0; run < run_.size();) {
+  const std::byte* next_codes = scanned_ == run_.size() ? nullptr : PeekCodes(scanned_);
+  for (uint32_t run = scanned_; run < run_.size();) {
     if (chunk_count++ % kChunksPerCheck == 0) TESSERA_RETURN_IF_ERROR(context_->CheckStop());
     current->rows.clear();
     for (size_t blocks = 0; run < run_.size() && blocks < kChunkBlocks; ++run) {
@@ -265,7 +275,7 @@ void ListScanner::ScanPart(uint32_t run, const std::byte* codes, const std::byte
                                 .head_dot = part.head_dot,
                                 .block_mask = part.mask == kNoMask ? nullptr : &masks_[part.mask],
                                 .tau = tau_,
-                                .eps = context_->request.settings.eps,
+                                .eps = eps_,
                                 .next_code_plane = next_codes,
                                 .next_rows = next_rows};
   const size_t count = index_->codec->ScanList(*code_, scan, survivors_.data());
@@ -383,6 +393,25 @@ absl::Status ListScanner::FetchDeferredFine() {
       }));
   deferred_.clear();
   UpdateTau();
+  return absl::OkStatus();
+}
+
+void ListScanner::Widen() {
+  eps_ = std::max(eps_, kWideEps);
+  if (!index_->has_fine()) return;
+  rerank_ = std::max(rerank_, kWideRerank * context_->request.limit);
+  pool_threshold_ = kInfinity;
+}
+
+absl::Status ListScanner::Settle() {
+  const size_t round_rows = std::max<size_t>(kRoundRows, context_->request.limit);
+  while (!deferred_.empty()) {
+    places_.clear();
+    if (tau_ < kInfinity) FilterDeferred();
+    TakeBestDeferred(round_rows);
+    TESSERA_RETURN_IF_ERROR(raw_->CompareAll(places_));
+    UpdateTau();
+  }
   return absl::OkStatus();
 }
 

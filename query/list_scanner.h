@@ -1,12 +1,13 @@
 // Scans the probed lists: code planes with their bound, then the second plane, down to the rows
 // worth an exact comparison.
 //
-// The parts of all probed lists form one run, nearest first. It is scanned in chunks of about 8
+// The parts of all probed lists form one run, nearest first; it may be added in several steps, each
+// scanned with the tau of those before. It is scanned in chunks of about 8
 // blocks; while a chunk's survivors are fetched into the processor's cache, those of the chunk
 // before are estimated by the second plane, which lowers tau for the chunks to come.
 //
 // Where few rows pass a filter, all of them go to the second plane at once: reading 64 codes to
-// keep one row of two costs more than the second row. It is decided for the run as a whole; a
+// keep one row of two costs more than the second row. It is decided for a step as a whole; a
 // mixture breaks up both the scan and the batches of the second plane, and was slower than either.
 //
 // Threads: one at a time. No allocation once its buffers have grown.
@@ -45,8 +46,19 @@ class ListScanner {
   // A row compared elsewhere (a fresh one): lowers tau.
   void NoteDistance(float dissimilarity);
 
-  // Scans the run and compares what is worth it exactly.
-  absl::Status Run();
+  // Scans what was added since the last call; lists may be added after it.
+  absl::Status Scan();
+  // Compares rows that were put off because their second plane is not in memory: tau tells of all
+  // that was scanned.
+  absl::Status Settle();
+  // For what is scanned from now on and for what is kept of it: a wider bound and more exact
+  // comparisons. Far from a query many rows are nearly as far as each other, and estimates err by
+  // more than they differ.
+  void Widen();
+  // The limit-th best distance so far, in search space; infinity while fewer rows were found.
+  float tau() const { return tau_; }
+  // Compares what is worth it exactly. Post: nothing is added any more.
+  absl::Status Finish() { return CompareBest(); }
 
  private:
   static constexpr uint32_t kNoMask = std::numeric_limits<uint32_t>::max();
@@ -111,12 +123,16 @@ class ListScanner {
   RawReader* raw_ = nullptr;
 
   std::vector<RunPart> run_;
+  uint32_t scanned_ = 0;          // of run_, in steps before
+  uint64_t scanned_rows_ = 0;     // eligible ones in these
+  uint64_t scanned_blocks_ = 0;
   std::vector<uint64_t> masks_;
   uint64_t eligible_rows_ = 0;
   uint64_t blocks_ = 0;  // of the run
   std::vector<uint32_t> missing_;  // run indexes of parts whose codes are not in memory
 
   size_t rerank_ = 0;
+  float eps_ = 0;
   UnitDivider fine_divider_{1};
   size_t fine_bytes_ = 0;
   float tau_ = std::numeric_limits<float>::infinity();

@@ -28,10 +28,20 @@ uint32_t LimitUnfiltered(uint32_t limit, uint64_t matches, uint64_t rows) {
 void PlanFiltered(const SearchGoal& goal, const IndexView& index, const IndexMatches& matches,
                   SearchRequest* request) {
   ProbeSettings& settings = request->settings;
+  const uint32_t limit = LimitUnfiltered(goal.limit, matches.rows, index.rows);
   if (goal.nprobe == 0) {
-    const uint32_t limit = LimitUnfiltered(goal.limit, matches.rows, index.rows);
-    settings.nprobe = std::max(settings.nprobe,
-                               index.calibration.ForTarget(goal.recall_target, limit).nprobe);
+    const ProbeSettings spread = index.calibration.ForTarget(goal.recall_target, limit);
+    settings.nprobe = std::max(settings.nprobe, spread.nprobe);
+    settings.theta = spread.theta;
+    settings.recall = std::min(settings.recall, spread.recall);
+  } else {
+    // As many lists with matches reach as far as this many of all.
+    const double lists = index.list_count();
+    const double reach = goal.nprobe * lists / std::max(matches.lists_eligible, 1U);
+    settings.theta = 0;
+    settings.recall = index.calibration
+                          .ForProbes(static_cast<uint32_t>(std::min(reach, lists)), limit)
+                          .recall;
   }
   if (goal.limit >= kDeepLimit) {
     settings.rerank = std::max(

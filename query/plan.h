@@ -33,9 +33,10 @@ struct SearchGoal {
 //
 // Under a filter the cheaper of two ways is taken, by the prices in the request: to compare all
 // matches, or to probe. A filter that leaves a share s of the rows makes the k-th hit as far as the
-// (k / s)-th without it, so as many lists are probed as that takes, lists without matches not
-// counted. That holds for filters that do not depend on the vector; where the nearest matches lie
-// further out than their share says, fewer are found. A given number of lists is always probed.
+// (k / s)-th without it, so it is priced with as many lists as that takes, lists without matches not
+// counted. That holds for filters that do not depend on the vector; a search itself probes fewer or
+// more, as the stopping rule finds (planning/stopping_rule.h). A given number of lists is always
+// probed.
 // Cost: under a microsecond.
 SearchRequest Plan(const SearchGoal& goal, const SearchView& view);
 

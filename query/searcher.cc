@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "query/exact_scan.h"
 #include "query/list_scanner.h"
+#include "query/planning/stopping_rule.h"
 #include "query/raw_reader.h"
 #include "query/search_context.h"
 #include "query/search_space.h"
@@ -19,6 +20,11 @@ namespace {
 
 // Codecs a thread keeps prepared queries for; beyond that the oldest makes room.
 constexpr size_t kCodecsMax = 4;
+
+// Heads that are ranked at least when more are wanted.
+constexpr size_t kPlacesMin = 16;
+// Judging begins at this part of the lists that the calibration gives for all queries.
+constexpr uint64_t kFirstStepDivisor = 2;
 
 absl::Status CheckRequest(const SearchView& view, std::span<const float> query,
                           const SearchRequest& request) {
@@ -57,6 +63,10 @@ struct Searcher::State {
   index::QueryCode* CodeFor(const std::shared_ptr<const index::Codec>& codec);
   uint64_t AddNearestLists(const SearchContext& context);
   absl::Status SearchLists(const SearchContext& context);
+  void LearnPlaces(const SearchContext& context, size_t count);
+  bool Pass(const SearchContext& context);
+  size_t NextStop(const SearchContext& context);
+  absl::Status ProbeByRule(const SearchContext& context);
   absl::Status ScanAll(const SearchContext& context);
 
   index::RowDistance distance;
@@ -65,6 +75,9 @@ struct Searcher::State {
   std::vector<Prepared> prepared;
   index::HeadCursor cursor;
   std::vector<index::HeadHit> heads;
+  StoppingRule rule;
+  std::vector<index::HeadHit> order;  // of the rule's places
+  size_t passed = 0;                  // of these
   TopHits hits;
   RawReader raw;
   ListScanner scanner;
@@ -125,8 +138,88 @@ absl::Status Searcher::State::SearchLists(const SearchContext& context) {
   const ExactTarget target{.distance = &distance, .hits = &hits};
   ExactScanFresh(context, {&target, 1},
                  [&](float dissimilarity) { scanner.NoteDistance(dissimilarity); });
-  context.stats.lists_probed += AddNearestLists(context);
-  return scanner.Run();
+  if (context.eligible.filtered() && context.request.settings.theta > 0) {
+    TESSERA_RETURN_IF_ERROR(ProbeByRule(context));
+  } else {
+    context.stats.lists_probed += AddNearestLists(context);
+    TESSERA_RETURN_IF_ERROR(scanner.Scan());
+  }
+  return scanner.Finish();
+}
+
+// Lets the rule know `count` places, or all there are.
+void Searcher::State::LearnPlaces(const SearchContext& context, size_t count) {
+  if (count <= order.size() || cursor.left() == 0) return;
+  cursor.Next(count - order.size(), &heads);
+  const std::vector<uint32_t>& matches = context.request.filter->index()->list_matches;
+  for (const index::HeadHit& head : heads) {
+    rule.AddPlace(head, context.view.index->RowsOf(head.list), matches[head.list]);
+  }
+  order.insert(order.end(), heads.begin(), heads.end());
+}
+
+// Adds the list of the next place. False when there is no place left.
+bool Searcher::State::Pass(const SearchContext& context) {
+  if (passed == order.size()) LearnPlaces(context, passed + passed / 2 + kPlacesMin);
+  if (passed == order.size()) return false;
+  const index::HeadHit& head = order[passed++];
+  if (!context.eligible.MayHave(head.list)) return true;
+  scanner.AddList(head.list, head.distance2, head.dot);
+  ++context.stats.lists_probed;
+  return true;
+}
+
+// The place to scan to next: where the rule would hold with the distances found so far, which only
+// fall, but at most as far again as was scanned. `passed` when it holds now.
+size_t Searcher::State::NextStop(const SearchContext& context) {
+  const double theta = context.request.settings.theta;
+  const float kth = scanner.tau();
+  size_t stop = passed;
+  while (stop < 2 * passed) {
+    while (!rule.SeesBeyond(stop) && cursor.left() > 0) {
+      LearnPlaces(context, stop + stop / 2 + kPlacesMin);
+    }
+    if (stop >= order.size() || rule.At(stop, kth, theta) >= theta) break;
+    stop = StoppingRule::NextCheck(stop);
+  }
+  return std::min(stop, order.size());
+}
+
+// Probes a part of what a filter that does not depend on the vector takes, and goes on from there
+// until the rule holds.
+absl::Status Searcher::State::ProbeByRule(const SearchContext& context) {
+  const uint64_t lists = context.view.index->list_count();
+  const uint64_t eligible = context.eligible.lists();
+  const uint64_t& probed = context.stats.lists_probed;
+  const uint64_t first =
+      std::max<uint64_t>(1, context.request.settings.nprobe / kFirstStepDivisor);
+  rule.Begin(*context.view.index->heads, query);
+  order.clear();
+  passed = 0;
+  cursor.Begin(*context.view.index->heads, query.data());
+  const uint64_t expected = std::min(lists, first * lists / std::max<uint64_t>(eligible, 1));
+  LearnPlaces(context, kFirstStepDivisor * expected + kPlacesMin);
+  while (probed < eligible &&
+         (probed < first || scanner.eligible_rows() < context.request.limit)) {
+    if (!Pass(context)) break;
+  }
+  // Beyond what the share of the matches accounts for they lie far from the query.
+  const uint64_t widen_at =
+      std::min(lists, context.request.settings.nprobe * lists / std::max<uint64_t>(eligible, 1));
+  for (uint64_t scanned = 0; probed > scanned;) {
+    TESSERA_RETURN_IF_ERROR(scanner.Scan());
+    if (probed == eligible) break;
+    TESSERA_RETURN_IF_ERROR(scanner.Settle());
+    scanned = probed;
+    // Past places without matches there is nothing to scan, but still to judge.
+    for (size_t stop = NextStop(context); stop > passed; stop = NextStop(context)) {
+      if (stop >= widen_at) scanner.Widen();
+      while (passed < stop && probed < eligible && Pass(context)) {
+      }
+      if (probed > scanned) break;
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Searcher::State::ScanAll(const SearchContext& context) {

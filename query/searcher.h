@@ -2,7 +2,8 @@
 // rows, and the fresh rows beside them.
 //
 //   heads     the nearest nprobe lists, more if they hold fewer eligible rows than `limit`; lists
-//             without matches of the filter are passed over and do not count
+//             without matches of the filter are passed over and do not count. With a theta they
+//             are probed in steps until the stopping rule holds (planning/stopping_rule.h)
 //   codes     their 1-bit planes are scanned; a row stays if its bound can beat tau, the
 //             limit-th best estimate so far. A first look at the nearest lists sets an early tau
 //             Where few rows of a block pass the filter, these go on at once, codes unseen
@@ -43,7 +44,8 @@ namespace tessera::query {
 
 struct SearchRequest {
   uint32_t limit = 10;     // 1 .. base::kLimitMax
-  ProbeSettings settings;  // from the index's calibration; ignored when exact
+  ProbeSettings settings;  // from the index's calibration; ignored when exact. Its theta is read
+                           // under a filter only; nprobe is then where judging begins
   bool exact = false;      // compare every live row
   // Only hits at most this far (squared L2, -inner product, -cosine).
   std::optional<float> dissimilarity_max;

@@ -15,11 +15,12 @@
 namespace tessera::query {
 namespace {
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr uint64_t kCurvesMax = 16;
 constexpr uint64_t kPointsMax = 64;
 constexpr float kEpsMax = 4.0F;
 constexpr uint32_t kRerankMax = uint32_t{1} << 24;
+constexpr float kThetaMax = 100;
 constexpr double kRecallMax = 0.9999;
 
 double Scale(double recall) {
@@ -30,6 +31,7 @@ void RaiseTo(const ProbeSettings& floor, ProbeSettings* point) {
   point->nprobe = std::max(point->nprobe, floor.nprobe);
   point->eps = std::max(point->eps, floor.eps);
   point->rerank = std::max(point->rerank, floor.rerank);
+  point->theta = std::max(point->theta, floor.theta);
 }
 
 absl::Status DecodeCurve(base::Decoder* decoder, uint32_t lists, CalibrationCurve* curve) {
@@ -46,9 +48,11 @@ absl::Status DecodeCurve(base::Decoder* decoder, uint32_t lists, CalibrationCurv
     TESSERA_RETURN_IF_ERROR(decoder->U32(&point.nprobe));
     TESSERA_RETURN_IF_ERROR(decoder->F32(&point.eps));
     TESSERA_RETURN_IF_ERROR(decoder->U32(&point.rerank));
+    TESSERA_RETURN_IF_ERROR(decoder->F32(&point.theta));
     const bool sound = point.recall >= 0 && point.recall <= 1 && point.nprobe >= 1 &&
                        point.nprobe <= lists && point.eps >= 0 && point.eps <= kEpsMax &&
-                       point.rerank >= 1 && point.rerank <= kRerankMax;
+                       point.rerank >= 1 && point.rerank <= kRerankMax && point.theta >= 0 &&
+                       point.theta <= kThetaMax;
     if (!sound || (i > 0 && point.recall < curve->points.back().recall)) {
       return absl::DataLossError(
           absl::StrCat("calibration: point ", i, " of k ", curve->k, " is out of range or order"));
@@ -77,7 +81,9 @@ Calibration::Calibration(uint64_t rows, uint32_t lists, std::vector<CalibrationC
     for (ProbeSettings& point : points) {
       if (c > 0) {
         const Smooth below = Along(smooth_[c - 1], Scale(point.recall));
-        RaiseTo(FromSmooth(below, 1), &point);
+        ProbeSettings floor = FromSmooth(below, 1);
+        floor.theta = 0;  // it need not grow with k
+        RaiseTo(floor, &point);
       }
       smooth_.back().push_back(ToSmooth(point));
     }
@@ -97,25 +103,27 @@ Calibration Calibration::Default(uint32_t lists) {
   // The number of lists that holds the neighbours grows a little slower than the lists do.
   const double base = std::pow(static_cast<double>(lists), 0.7);
   CalibrationCurve curve{.k = 10, .points = {}};
-  const auto add = [&](float recall, double factor, float eps, uint32_t rerank) {
+  const auto add = [&](float recall, double factor, float eps, uint32_t rerank, float theta) {
     const double nprobe = std::clamp(std::ceil(factor * base), 1.0, static_cast<double>(lists));
-    curve.points.push_back({recall, static_cast<uint32_t>(nprobe), eps, rerank});
+    curve.points.push_back({recall, static_cast<uint32_t>(nprobe), eps, rerank, theta});
   };
-  add(0.80F, 0.15, 1.0F, 16);
-  add(0.90F, 0.30, 1.4F, 24);
-  add(0.95F, 0.60, 1.8F, 32);
-  add(0.98F, 1.00, 2.2F, 40);
-  add(0.99F, 1.50, 2.5F, 48);
+  add(0.80F, 0.15, 1.0F, 16, 7.2F);
+  add(0.90F, 0.30, 1.4F, 24, 8.2F);
+  add(0.95F, 0.60, 1.8F, 32, 9.0F);
+  add(0.98F, 1.00, 2.2F, 40, 10.0F);
+  add(0.99F, 1.50, 2.5F, 48, 10.7F);
   return Calibration(0, lists, {curve});
 }
 
 Calibration::Smooth Calibration::ToSmooth(const ProbeSettings& point) {
-  return {Scale(point.recall), std::log(point.nprobe), point.eps, std::log(point.rerank)};
+  return {Scale(point.recall), std::log(point.nprobe), point.eps, std::log(point.rerank),
+          point.theta};
 }
 
 Calibration::Smooth Calibration::Mix(const Smooth& a, const Smooth& b, double t) {
   return {std::lerp(a.recall, b.recall, t), std::lerp(a.log_nprobe, b.log_nprobe, t),
-          std::lerp(a.eps, b.eps, t), std::lerp(a.log_rerank, b.log_rerank, t)};
+          std::lerp(a.eps, b.eps, t), std::lerp(a.log_rerank, b.log_rerank, t),
+          std::lerp(a.theta, b.theta, t)};
 }
 
 // Where `recall` (scaled) lies between the points. Beyond the last point the last segment goes on;
@@ -157,6 +165,7 @@ ProbeSettings Calibration::FromSmooth(const Smooth& smooth, uint32_t k) const {
   settings.nprobe = count(smooth.log_nprobe, lists_);
   settings.eps = static_cast<float>(std::clamp<double>(smooth.eps, 0.0, kEpsMax));
   settings.rerank = std::max(k, count(smooth.log_rerank, kRerankMax));
+  settings.theta = static_cast<float>(std::clamp<double>(smooth.theta, 0.0, kThetaMax));
   return settings;
 }
 
@@ -199,6 +208,7 @@ std::string Calibration::Serialize() const {
       base::PutU32(&out, point.nprobe);
       base::PutF32(&out, point.eps);
       base::PutU32(&out, point.rerank);
+      base::PutF32(&out, point.theta);
     }
   }
   base::Seal(&out);

@@ -1,13 +1,14 @@
 // Calibration: which probe settings reach which recall on one index version.
 //
 // A calibration holds, for a few values of k, points of rising recall: lists probed, width of the
-// code bound, rows reranked. Settings for other recalls and other k are interpolated; all three are
-// monotone in the recall and lists and reranks in k. It is measured by Calibrate (calibrator.h) and
+// code bound, rows reranked, and the theta of the stopping rule. Settings for other recalls and other
+// k are interpolated; all are monotone in the recall, and lists and reranks in k. It is measured by Calibrate (calibrator.h) and
 // stored with the index version.
 //
-// Bytes, little-endian (base/coding/coding.h), v1:
+// Bytes, little-endian (base/coding/coding.h), v2:
 //    u8 version | u64 rows | u32 lists | varint curves
-//    per curve: u32 k | varint points | per point: f32 recall | u32 nprobe | f32 eps | u32 rerank
+//    per curve: u32 k | varint points | per point: f32 recall | u32 nprobe | f32 eps | u32 rerank |
+//       f32 theta
 //    u32 crc32c of everything before it
 //
 // Threads: a value; concurrent reads allowed.
@@ -29,6 +30,7 @@ struct ProbeSettings {
   uint32_t nprobe = 1;
   float eps = 1.4F;
   uint32_t rerank = 16;
+  float theta = 0;  // of planning/stopping_rule.h; 0: nprobe lists are probed, whatever is found
   friend bool operator==(const ProbeSettings&, const ProbeSettings&) = default;
 };
 
@@ -73,6 +75,7 @@ class Calibration {
     double log_nprobe;
     double eps;
     double log_rerank;
+    double theta;
     friend bool operator==(const Smooth&, const Smooth&) = default;
   };
   static Smooth ToSmooth(const ProbeSettings& point);

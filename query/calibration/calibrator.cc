@@ -11,6 +11,7 @@
 #include "query/calibration/calibration_forecast.h"
 #include "query/calibration/calibration_sample.h"
 #include "query/calibration/calibration_trials.h"
+#include "query/calibration/stopping_trace.h"
 #include "query/eligibility.h"
 
 namespace tessera::query {
@@ -24,6 +25,8 @@ constexpr size_t kEpsStart = 3;
 // An index of fewer rows is searched as widely as bounds and lists allow: a sample of it tells too
 // little, and there is little to save.
 constexpr uint64_t kSmallRows = 2000;
+// Never reached: all lists are probed.
+constexpr float kNoStop = 60;
 
 // A curve is measured for each of these; neighbours beyond k tell how far down the second plane may
 // put one of the k.
@@ -264,6 +267,10 @@ absl::StatusOr<Calibration> Calibrate(const SearchView& view, const CalibratorOp
     const Trials trials(absorbed, request, some, shape.k, options.thread_count);
     CurveFinder finder(trials, forecast, shape.k, index);
     TESSERA_ASSIGN_OR_RETURN(std::vector<ProbeSettings> points, finder.Find());
+    const StoppingTrace trace(absorbed, some, shape.k, options.thread_count);
+    for (ProbeSettings& point : points) {
+      point.theta = index.rows < kSmallRows ? kNoStop : std::min(kNoStop, trace.ThetaFor(point.nprobe));
+    }
     curves.push_back({.k = shape.k, .points = std::move(points)});
   }
   return Calibration(index.rows, lists, std::move(curves));

@@ -118,7 +118,7 @@ TEST(Calibration, ComesBackFromItsBytes) {
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_TRUE(*back == calibration);
   EXPECT_EQ(back->Serialize(), bytes);
-  EXPECT_EQ(bytes.size(), 1 + 8 + 4 + 1 + 2 * (4 + 1 + 5 * 16) + 4U);
+  EXPECT_EQ(bytes.size(), 1 + 8 + 4 + 1 + 2 * (4 + 1 + 5 * 20) + 4U);
 }
 
 TEST(Calibration, EveryDamageIsDataLoss) {
