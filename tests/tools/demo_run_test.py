@@ -16,8 +16,9 @@ class DemoTest(unittest.TestCase):
                 page = file.read()
             with open(os.path.join(directory, "server.log"), encoding="utf-8") as file:
                 self.assertIn("stopping", file.read())
-        # A query, ten neighbours and ten exact ones for each of 20; and a stored image with ten.
-        self.assertEqual(page.count("<img "), 20 * 21 + 11)
+        # A query, ten neighbours and ten exact ones for each of 20; and a stored image with ten, without
+        # a filter and with each of four.
+        self.assertEqual(page.count("<img "), 20 * 21 + 5 * 11)
         self.assertIn("60,000 images", page)
         self.assertIn(directory, run.stdout)
         recalls = {name: float(recall) for name, recall in
