@@ -32,7 +32,7 @@ test-release: deps
 
 # The subset: what handles data and untrusted bytes, without the gRPC code, which takes longest to
 # build. test-all sanitises the rest as well.
-ASAN_TESTS = base storage index query filter version db formats
+ASAN_TESTS = base storage index query filter columns version db formats
 test-asan: deps
 	cmake --preset asan -DTESSERA_TESTS=ON -DTESSERA_BENCH=OFF >/dev/null
 	cmake --build --preset asan -j $(JOBS) --target $(ASAN_TESTS:%=%_test)

@@ -185,10 +185,11 @@ TEST(Maintenance, TheCalibrationIsMeasuredAgainWhenManyRowsDied) {
   world.model.Upsert(points);
   ASSERT_THAT(world.collection->BulkLoad(Once(points), {}), IsOk());
   const uint64_t lists = Stats(*world.collection).lists;
-  std::vector<std::string> before = fs.Files();
+  const uint64_t before = ExtentBytes(fs);
   world.Delete(0, 100);
   ASSERT_THAT(world.collection->Absorb(), IsOk());
-  EXPECT_EQ(fs.Files(), before) << "too few died";
+  // The row store has files of its own time.
+  EXPECT_EQ(ExtentBytes(fs), before) << "too few died";
   world.Delete(100, 300);
   world.Upsert(5000, 10);
   world.Delete(5000, 10);

@@ -15,8 +15,10 @@ namespace {
 
 using query::UnitKind;
 
-// Chunks whose units are in memory at once.
+// Chunks whose units are pinned at once, and the bytes of those, one chunk apart: a unit of long
+// texts may have a megabyte.
 constexpr size_t kPortionChunks = 64;
+constexpr uint64_t kPortionBytes = uint64_t{2} << 20;
 
 absl::Status CheckStop(const FindOptions& options) {
   if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
@@ -66,6 +68,7 @@ class SetScan {
   std::vector<uint32_t> paths_;  // numbers in the set
   storage::CacheGuard guard_;
 
+  uint64_t portion_bytes_ = 0;
   std::vector<Pending> pending_;
   std::vector<std::string_view> bytes_;
   std::vector<storage::FetchRequest> requests_;
@@ -75,6 +78,7 @@ class SetScan {
 
 void SetScan::AddUnit(uint32_t unit, size_t place) {
   const size_t bytes = columns_.set.units[unit].bytes;
+  portion_bytes_ += bytes;
   if (const std::byte* data = columns_.table.Peek(unit)) {
     bytes_[place] = ViewOf(data, bytes);
     return;
@@ -138,10 +142,11 @@ absl::Status SetScan::Evaluate(uint64_t first_block, uint64_t* words) {
 
 absl::Status SetScan::Run(const FindOptions& options, uint64_t* words, uint64_t* bytes_read) {
   const std::vector<ColumnChunk>& chunks = columns_.set.chunks;
-  for (size_t begin = 0; begin < chunks.size(); begin += kPortionChunks) {
+  for (size_t next = 0; next < chunks.size();) {
     TESSERA_RETURN_IF_ERROR(CheckStop(options));
-    const size_t end = std::min(chunks.size(), begin + kPortionChunks);
-    for (size_t i = begin; i < end; ++i) AddChunk(chunks[i]);
+    portion_bytes_ = 0;
+    const size_t end = std::min(chunks.size(), next + kPortionChunks);
+    while (next < end && portion_bytes_ < kPortionBytes) AddChunk(chunks[next++]);
     if (!requests_.empty()) {
       storage::FetchStats fetched;
       TESSERA_RETURN_IF_ERROR(cache_.Fetch(
