@@ -58,6 +58,13 @@ PointSource Once(const std::vector<Point>& points) {
   };
 }
 
+// The row store has files of its own, which come and go when it likes.
+std::vector<std::string> ExtentFiles(FaultFs& fs) {
+  std::vector<std::string> files = fs.Files();
+  std::erase_if(files, [](const std::string& path) { return path.find("/extents/") == path.npos; });
+  return files;
+}
+
 size_t ExtentBytes(FaultFs& fs) {
   size_t bytes = 0;
   for (const std::string& file : fs.Files()) {
@@ -185,22 +192,21 @@ TEST(Maintenance, TheCalibrationIsMeasuredAgainWhenManyRowsDied) {
   world.model.Upsert(points);
   ASSERT_THAT(world.collection->BulkLoad(Once(points), {}), IsOk());
   const uint64_t lists = Stats(*world.collection).lists;
-  const uint64_t before = ExtentBytes(fs);
+  std::vector<std::string> before = ExtentFiles(fs);
   world.Delete(0, 100);
   ASSERT_THAT(world.collection->Absorb(), IsOk());
-  // The row store has files of its own time.
-  EXPECT_EQ(ExtentBytes(fs), before) << "too few died";
+  EXPECT_EQ(ExtentFiles(fs), before) << "too few died";
   world.Delete(100, 300);
   world.Upsert(5000, 10);
   world.Delete(5000, 10);
   ASSERT_THAT(world.collection->Absorb(), IsOk());
   ASSERT_THAT(world.collection->Absorb(), IsOk());
-  EXPECT_NE(fs.Files(), before);
+  EXPECT_NE(ExtentFiles(fs), before);
   EXPECT_EQ(Stats(*world.collection).lists, lists) << "only the calibration is new";
   EXPECT_EQ(world.Wrong(), "");
-  before = fs.Files();
+  before = ExtentFiles(fs);
   ASSERT_THAT(world.collection->Absorb(), IsOk());
-  EXPECT_EQ(fs.Files(), before) << "once is enough";
+  EXPECT_EQ(ExtentFiles(fs), before) << "once is enough";
   world.Reopen();
   EXPECT_EQ(world.Wrong(), "");
 }
@@ -222,7 +228,7 @@ TEST(Maintenance, AFailedAbsorptionLeavesNoExtents) {
   FaultFs fs;
   World world(fs, /*background=*/false);
   world.Upsert(0, 3000);
-  const std::vector<std::string> before = fs.Files();
+  const std::vector<std::string> before = ExtentFiles(fs);
   // The files of the build are finished one after the other; the calibration's comes last.
   int failures = 0;
   for (int skip = 0; skip < 20; ++skip) {
@@ -231,7 +237,7 @@ TEST(Maintenance, AFailedAbsorptionLeavesNoExtents) {
     fs.ClearRules();
     if (absorbed.ok()) break;
     ++failures;
-    EXPECT_EQ(fs.Files(), before) << "after a failure of sync " << skip;
+    EXPECT_EQ(ExtentFiles(fs), before) << "after a failure of sync " << skip;
   }
   EXPECT_GT(failures, 2);
   EXPECT_EQ(world.Wrong(), "");
