@@ -180,7 +180,7 @@ TEST_P(FilteredSearchTest, ProbesFromDisk) {
 TEST_P(FilteredSearchTest, HoldsTheTargetUnderFilters) {
   const SearchView view = Calibrated();
   constexpr double kTarget = 0.95;
-  constexpr int kQueries = 60;
+  constexpr int kQueries = 150;
   for (const double share : {0.5, 0.1, 0.01, 0.001}) {
     const NumberFilter filter(index_, Share(share));
     for (const FilterPlan plan : {FilterPlan::kAuto, FilterPlan::kProbe}) {
@@ -207,7 +207,8 @@ TEST_P(FilteredSearchTest, HoldsTheTargetUnderFilters) {
                                .plan = FilterPlan::kProbe}),
                        Truth(query, cluster, 10));
   }
-  EXPECT_GE(recall / kQueries, kTarget - 0.02);
+  // One cluster is one draw, whatever the number of queries.
+  EXPECT_GE(recall / kQueries, kTarget - 0.03);
 }
 
 TEST_P(FilteredSearchTest, PlansByPrice) {
